@@ -1,0 +1,23 @@
+package guestapi
+
+import "staithe/internal/station"
+
+// ConfigEnv is the environment variable in which the sandbox hands the guest
+// its Config as JSON. It holds no secret.
+const ConfigEnv = "STAITHE_GUEST_CONFIG"
+
+// ListenFD is the descriptor of the listening socket the host passes in.
+const ListenFD = 3
+
+// Config is what a guest is told at birth.
+type Config struct {
+	Session   station.ID `json:"session"`
+	Name      string     `json:"name"`       // the session's name, for the prompt and the host name
+	PublicKey []byte     `json:"public_key"` // Ed25519, of the gateway's signer
+	User      string     `json:"user"`       // login name inside
+	UID       int        `json:"uid"`        // shells run as this; 0 means the guest's own (no change)
+	GID       int        `json:"gid"`
+	Home      string     `json:"home"`
+	Shell     string     `json:"shell"` // "/bin/bash"
+	Env       []string   `json:"env"`   // for every shell, KEY=VALUE
+}

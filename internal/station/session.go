@@ -1,0 +1,49 @@
+package station
+
+import "time"
+
+// SessionState is what a session is doing, as the API says it.
+type SessionState string
+
+const (
+	StateStarting SessionState = "starting" // its sandbox is being made
+	StateRunning  SessionState = "running"  // its guest answers
+	StateAsleep   SessionState = "asleep"   // no sandbox; a person's act wakes it
+	StateFailed   SessionState = "failed"   // its sandbox could not be made; Reason says why
+)
+
+// Session is one isolated sandbox on top of a user's workstation.
+type Session struct {
+	ID        ID           `json:"id"`
+	User      ID           `json:"-"`
+	Name      string       `json:"name"`
+	Class     string       `json:"class"`
+	State     SessionState `json:"state"`
+	Reason    string       `json:"reason,omitempty"` // why it is asleep or failed, one sentence
+	CreatedAt time.Time    `json:"created_at"`
+	ActiveAt  time.Time    `json:"active_at"`
+	WhyAwake  string       `json:"why_awake"`
+}
+
+// DefaultSession is the name of the session a fresh user has.
+const DefaultSession = "main"
+
+// Tab is one shell in a session, as the API and the mux show it.
+type Tab struct {
+	ID        ID        `json:"tab"`
+	Name      string    `json:"name"`
+	Title     string    `json:"title"`
+	Cwd       string    `json:"cwd"`
+	Process   string    `json:"process"`
+	Cols      int       `json:"cols"`
+	Rows      int       `json:"rows"`
+	Clients   int       `json:"clients"`
+	Exited    bool      `json:"exited"`
+	ExitCode  int       `json:"exit_code"`
+	Signal    string    `json:"signal,omitempty"` // the signal that ended it, "KILL"
+	CreatedAt time.Time `json:"created_at"`
+	ActiveAt  time.Time `json:"active_at"`
+}
+
+// MaxTabs is how many tabs a session has at most.
+const MaxTabs = 250
