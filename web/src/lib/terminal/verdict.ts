@@ -1,0 +1,38 @@
+// What a closed connection means for a person, and what happens next.
+
+/** Why there is no connection, and whether trying again can help. */
+export type Verdict =
+  | { kind: 'retry'; why: string; pace: 'at-once' | 'normal' | 'slow' }
+  | { kind: 'asleep'; why: string }
+  | { kind: 'login' }
+  | { kind: 'replaced' }
+  | { kind: 'stopped'; why: string }
+
+/** The table of close codes in the protocol. A reason, where the server gave one, is its own sentence. */
+export function closeVerdict(code: number, reason: string): Verdict {
+  const why = (fallback: string) => reason || fallback
+  switch (code) {
+    case 1001:
+      return { kind: 'retry', why: 'The server is restarting.', pace: 'at-once' }
+    case 4400:
+      return { kind: 'stopped', why: `Page and server did not understand each other (${why('no reason given')}). Reload the page.` }
+    case 4401:
+      return { kind: 'login' }
+    case 4403:
+      return { kind: 'stopped', why: why('You may not open this session. Ask its owner.') }
+    case 4404:
+      return { kind: 'stopped', why: why('There is no such session. Choose another one above.') }
+    case 4409:
+      return { kind: 'replaced' }
+    case 4410:
+      return { kind: 'stopped', why: 'This session was deleted. Choose another one above.' }
+    case 4412:
+      return { kind: 'asleep', why: why('Its shells have ended; your files are kept.') }
+    case 4429:
+      return { kind: 'retry', why: why('Too many connections are open.'), pace: 'slow' }
+    case 4408:
+      return { kind: 'retry', why: 'The connection was too slow to start.', pace: 'normal' }
+    default:
+      return { kind: 'retry', why: 'The connection dropped.', pace: 'normal' }
+  }
+}
