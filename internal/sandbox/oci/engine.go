@@ -1,0 +1,159 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"staithe/internal/station"
+)
+
+// engineKind is which dialect an engine speaks.
+type engineKind string
+
+const (
+	crun engineKind = "crun"
+	runc engineKind = "runc"
+)
+
+// engine is an installed OCI runtime.
+type engine struct {
+	kind    engineKind
+	path    string
+	version string
+}
+
+// findEngine looks for the asked engine, or for crun and then runc. The error
+// wraps station.ErrUnavailable.
+func findEngine(asked string) (engine, error) {
+	names := []string{string(crun), string(runc)}
+	if asked != "" {
+		names = []string{asked}
+	}
+	for _, name := range names {
+		path, err := lookPath(name)
+		if err != nil {
+			continue
+		}
+		kind := runc
+		if strings.Contains(filepath.Base(path), string(crun)) {
+			kind = crun
+		}
+		out, err := exec.Command(path, "--version").Output()
+		if err != nil {
+			return engine{}, station.Errorf(station.ErrUnavailable, "runtime_broken",
+				"The container runtime %s does not run; reinstall it: apt-get install --reinstall %s.", path, kind).Because(err)
+		}
+		version, _, _ := strings.Cut(string(out), "\n")
+		return engine{kind, path, strings.TrimSpace(version)}, nil
+	}
+	if asked != "" && asked != string(crun) && asked != string(runc) {
+		return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
+			"The container runtime %q is not there; name an installed one, or leave it out to use crun or runc.", asked)
+	}
+	return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
+		"No container runtime is installed on the server; run: apt-get install %s.", names[0])
+}
+
+// lookPath finds a program also where a service's PATH may not look.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return filepath.Abs(path)
+	}
+	if strings.Contains(name, "/") {
+		return "", err
+	}
+	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
+		if p, e := exec.LookPath(filepath.Join(dir, name)); e == nil {
+			return p, nil
+		}
+	}
+	return "", err
+}
+
+// globals are the options before the command.
+func (e engine) globals(root bool, stateRoot, logFile string) []string {
+	args := []string{"--root", stateRoot}
+	if logFile != "" {
+		args = append(args, "--log", logFile)
+	}
+	if e.kind == crun && !root {
+		args = append(args, "--cgroup-manager", "disabled")
+	}
+	return args
+}
+
+// runArgs start a sandbox and return once its guest was executed.
+func (e engine) runArgs(dir string, session station.ID) []string {
+	return []string{"run", "--detach", "--bundle", dir, "--pid-file", filepath.Join(dir, pidName), "--preserve-fds", "1", string(session)}
+}
+
+// call is one run of an engine.
+type call struct {
+	args  []string
+	log   io.Writer  // the sandbox's stdout and stderr; nil: captured for the error
+	extra []*os.File // descriptors from 3 on
+}
+
+// run starts the engine on the thread and waits for it here, so that sandboxes
+// can be made at the same time. The engine gets nothing of this process: no
+// terminal, no process group, no environment.
+func (e engine) run(ctx context.Context, t *mountThread, c call) error {
+	cmd := exec.CommandContext(ctx, e.path, c.args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Dir = "/"
+	cmd.ExtraFiles = c.extra
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	var said bytes.Buffer
+	if c.log != nil {
+		cmd.Stdout, cmd.Stderr = c.log, c.log
+	} else {
+		cmd.Stderr = &said
+	}
+	if err := t.do(cmd.Start); err != nil {
+		return fmt.Errorf("start %s: %w", e.path, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return fmt.Errorf("%s: %w %s", e.kind, err, strings.TrimSpace(said.String()))
+	}
+	return nil
+}
+
+// state asks the engine for the pid of a sandbox it started; 0 when it knows
+// none that runs.
+func (e engine) state(ctx context.Context, t *mountThread, root bool, stateRoot string, session station.ID) (int, error) {
+	cmd := exec.CommandContext(ctx, e.path, append(e.globals(root, stateRoot, ""), "state", string(session))...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := t.do(cmd.Start); err != nil {
+		return 0, fmt.Errorf("start %s: %w", e.path, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && ctx.Err() == nil {
+			return 0, nil // no state, or state that it cannot read
+		}
+		return 0, fmt.Errorf("%s state: %w", e.kind, err)
+	}
+	var s struct {
+		Status string `json:"status"`
+		PID    int    `json:"pid"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &s); err != nil || s.Status == "stopped" {
+		return 0, nil
+	}
+	return s.PID, nil
+}

@@ -1,0 +1,100 @@
+package oci
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+)
+
+// Preflight looks whether this process can make sandboxes with the engine
+// (empty: crun, else runc), and says for each thing that is not right how to
+// right it. It changes nothing.
+func Preflight(engine string) []sandbox.Check {
+	root := os.Geteuid() == 0
+	checks := []sandbox.Check{checkEngine(engine), checkUserNamespaces(root), checkCgroups(root)}
+	if !root {
+		checks = append(checks, checkUIDMap())
+	}
+	return checks
+}
+
+// firstFailed turns a failed check into the problem a person is shown; nil when
+// all hold.
+func firstFailed(checks []sandbox.Check) error {
+	for _, c := range checks {
+		if !c.OK {
+			return station.Errorf(station.ErrUnavailable, "cannot_isolate",
+				"The server cannot make sandboxes: %s. To fix it: %s.", c.Detail, c.Fix)
+		}
+	}
+	return nil
+}
+
+func checkEngine(name string) sandbox.Check {
+	eng, err := findEngine(name)
+	if err != nil {
+		return sandbox.Check{Name: "runtime", Detail: err.Error(), Fix: "apt-get install crun"}
+	}
+	return sandbox.Check{Name: "runtime", OK: true, Detail: eng.path + ", " + eng.version}
+}
+
+// namespaceSwitches are the kernel's ways to forbid user namespaces.
+var namespaceSwitches = []struct {
+	file, bad, fix string
+	rootToo        bool
+}{
+	{"/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000 (and in /etc/sysctl.d/ to keep it)", true},
+	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1 (and in /etc/sysctl.d/ to keep it)", false},
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (and in /etc/sysctl.d/ to keep it), or run staithe as root", false},
+}
+
+func checkUserNamespaces(root bool) sandbox.Check {
+	c := sandbox.Check{Name: "user namespaces", OK: true, Detail: "allowed"}
+	if _, err := os.Stat("/proc/self/ns/user"); err != nil {
+		return sandbox.Check{Name: c.Name, Detail: "the kernel has no user namespaces", Fix: "use a kernel with CONFIG_USER_NS"}
+	}
+	for _, s := range namespaceSwitches {
+		b, err := os.ReadFile(s.file)
+		if err == nil && strings.TrimSpace(string(b)) == s.bad && (s.rootToo || !root) {
+			name := strings.ReplaceAll(strings.TrimPrefix(s.file, "/proc/sys/"), "/", ".")
+			return sandbox.Check{Name: c.Name, Detail: name + " is " + s.bad + ", which forbids user namespaces", Fix: s.fix}
+		}
+	}
+	return c
+}
+
+// checkCgroups never fails a start: sandboxes work without, only unlimited.
+func checkCgroups(root bool) sandbox.Check {
+	c := sandbox.Check{Name: "cgroups", OK: true}
+	layout := cgroupMode()
+	switch {
+	case !root:
+		c.Detail = string(layout) + "; not used by a gateway that is not root: processes are limited, memory is not"
+	case layout == cgroupNone:
+		c.Detail = "none mounted: sandboxes have no limits"
+	case unix.Access(cgroupRoot, unix.W_OK) != nil:
+		return sandbox.Check{Name: c.Name, Detail: cgroupRoot + " is read-only", Fix: "mount -o remount,rw " + cgroupRoot + ", or give the container that staithe runs in its own cgroup namespace"}
+	default:
+		c.Detail = string(layout)
+	}
+	return c
+}
+
+func checkUIDMap() sandbox.Check {
+	for _, program := range []string{"newuidmap", "newgidmap"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return sandbox.Check{Name: "uid map", Detail: program + " is not installed", Fix: "apt-get install uidmap"}
+		}
+	}
+	if _, err := newRootlessIDs(); err != nil {
+		name := userName()
+		return sandbox.Check{Name: "uid map", Detail: "the account " + name + " has no ids for sandboxes in /etc/subuid and /etc/subgid",
+			Fix: "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 " + name}
+	}
+	return sandbox.Check{Name: "uid map", OK: true, Detail: "newuidmap, newgidmap, /etc/subuid"}
+}

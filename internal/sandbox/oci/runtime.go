@@ -1,0 +1,182 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+)
+
+// Options say how sandboxes are made.
+type Options struct {
+	Data   string       // the data directory
+	Engine string       // name or path of the OCI runtime; empty: crun, else runc
+	Log    *slog.Logger // required
+}
+
+// Runtime implements sandbox.Runtime. Make it with New; it is safe for
+// concurrent use. One process at a time may use a data directory.
+type Runtime struct {
+	data   string
+	engine string // as asked for
+	log    *slog.Logger
+	root   bool // this process is root: uid ranges, cgroups
+	locks  sandbox.KeyLock
+
+	prepareMu sync.Mutex // held while preparing: an operation lock
+	ready     *prepared  // nil until the first Prepare succeeded; guarded by prepareMu
+}
+
+var _ sandbox.Runtime = (*Runtime)(nil)
+
+// prepared is what all sandboxes of a process share; it never changes once made.
+type prepared struct {
+	engine engine
+	base   string // name of the base, a folder under DATA/base
+	rootfs string // as the engine sees it
+	ids    idMapper
+	shared *sharedSpec
+	thread *mountThread // where engines are started; nil: anywhere
+}
+
+// New returns a runtime over a data directory. It makes folders and looks for
+// nothing yet: a missing engine shows in Prepare, Start and Preflight.
+func New(o Options) (*Runtime, error) {
+	if o.Log == nil {
+		return nil, errors.New("oci: no logger")
+	}
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		return nil, fmt.Errorf("oci: data directory: %w", err)
+	}
+	// Mount sources are compared with symlinks resolved by the kernel.
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, spaceOr(fmt.Errorf("oci: data directory: %w", err))
+	}
+	if data, err = filepath.EvalSymlinks(data); err != nil {
+		return nil, fmt.Errorf("oci: data directory: %w", err)
+	}
+	r := &Runtime{data: data, engine: o.Engine, log: o.Log, root: os.Geteuid() == 0}
+	for _, dir := range []string{"base", "sandboxes", "run"} {
+		if err := os.MkdirAll(filepath.Join(data, dir), 0o700); err != nil {
+			return nil, spaceOr(fmt.Errorf("oci: data directory: %w", err))
+		}
+	}
+	return r, nil
+}
+
+// Prepare does the work that all starts share: finds the engine, builds the
+// base, works out uid maps. Start does it when it was not done; call it early
+// so that the first person does not wait. A failure is tried again next time.
+// Errors are as Start's.
+func (r *Runtime) Prepare(ctx context.Context) error {
+	_, err := r.prepare(ctx)
+	return err
+}
+
+func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
+	r.prepareMu.Lock()
+	defer r.prepareMu.Unlock()
+	if r.ready != nil {
+		return r.ready, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	eng, err := findEngine(r.engine)
+	if err != nil {
+		return nil, err
+	}
+	if bad := firstFailed(Preflight(r.engine)); bad != nil {
+		return nil, bad
+	}
+	ids, err := newIDMapper(r.root)
+	if err != nil {
+		return nil, err
+	}
+	base, err := ensureBase(filepath.Join(r.data, "base"), r.basesInUse())
+	if err != nil {
+		return nil, spaceOr(fmt.Errorf("build the sandboxes' base file system: %w", err))
+	}
+	p := &prepared{engine: eng, base: base.name, rootfs: base.rootfs, ids: ids}
+	cgroups := cgroupMode()
+	if r.root && (eng.kind == runc || cgroups == cgroupHybrid) {
+		if p.thread, p.rootfs, err = r.privateMounts(eng, base.rootfs); err != nil {
+			return nil, fmt.Errorf("private mounts for %s: %w", eng.kind, err)
+		}
+	}
+	if p.shared, err = newSharedSpec(base, r.root, cgroups); err != nil {
+		p.thread.close()
+		return nil, fmt.Errorf("build the sandboxes' shared part: %w", err)
+	}
+	r.ready = p
+	r.log.Info("sandboxes are made with", "engine", eng.path, "version", eng.version, "root", r.root, "cgroups", cgroups)
+	return p, nil
+}
+
+// Close frees what the runtime holds in this process. Sandboxes live on.
+func (r *Runtime) Close() error {
+	r.prepareMu.Lock()
+	defer r.prepareMu.Unlock()
+	if r.ready != nil {
+		r.ready.thread.close()
+		r.ready = nil
+	}
+	return nil
+}
+
+// Describe says in one sentence what the boundary is.
+func (r *Runtime) Describe() string {
+	if r.root {
+		return "Each session is a container with its own user, pid, mount, network and ipc namespaces, a host uid range per user, no capabilities for shells and moby's seccomp profile; it shares the host's kernel."
+	}
+	return "Each session is a rootless container with its own user, pid, mount, network and ipc namespaces, no capabilities for shells and moby's seccomp profile; it shares the host's kernel and, on the host, all users' files belong to one uid."
+}
+
+// dir is the folder of one sandbox.
+func (r *Runtime) dir(session station.ID) string {
+	return filepath.Join(r.data, "sandboxes", string(session))
+}
+
+// stateRoot is where an engine of that kind keeps its state.
+func (r *Runtime) stateRoot(kind engineKind) string {
+	return filepath.Join(r.data, "run", "oci-"+string(kind))
+}
+
+// basesInUse names the bases that recorded sandboxes run on.
+func (r *Runtime) basesInUse() map[string]bool {
+	used := map[string]bool{}
+	for _, id := range r.names() {
+		if rec, err := readRecord(r.dir(id)); err == nil {
+			used[rec.Base] = true
+		}
+	}
+	return used
+}
+
+// names finds every session of which there is a folder or engine state.
+func (r *Runtime) names() []station.ID {
+	seen := map[station.ID]bool{}
+	var out []station.ID
+	for _, dir := range []string{filepath.Join(r.data, "sandboxes"), r.stateRoot(crun), r.stateRoot(runc)} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.log.Warn("cannot look for sandboxes", "err", err)
+		}
+		for _, e := range entries {
+			id := station.ID(e.Name())
+			if id.Valid() && !seen[id] {
+				seen[id] = true
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}

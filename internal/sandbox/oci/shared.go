@@ -1,0 +1,153 @@
+package oci
+
+import (
+	"fmt"
+
+	"github.com/moby/profiles/seccomp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// guestInside is where the guest's binary is in a sandbox. /run belongs to the
+// sandbox's root: a shell cannot put another there.
+const guestInside = "/run/staithe/guest"
+
+// maxPIDs bounds the processes and threads of a sandbox.
+const maxPIDs = 2048
+
+// guestCapabilities are what PID 1 keeps: to become the person, to hand over a
+// terminal, to end shells. Shells have none.
+var guestCapabilities = []string{"CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"}
+
+// sharedSpec is the part of the bundle that all sandboxes of a process have in
+// common. Nothing in it is changed after it was made.
+type sharedSpec struct {
+	mounts   []specs.Mount
+	seccomp  *specs.LinuxSeccomp
+	caps     *specs.LinuxCapabilities
+	rlimits  []specs.POSIXRlimit
+	cgroups  bool
+	resource *specs.LinuxResources
+	spaces   []specs.LinuxNamespace
+}
+
+func newSharedSpec(base baseDir, root bool, layout cgroupLayout) (*sharedSpec, error) {
+	s := &sharedSpec{cgroups: root && layout != cgroupNone, caps: &specs.LinuxCapabilities{
+		Bounding: guestCapabilities, Effective: guestCapabilities, Permitted: guestCapabilities,
+	}}
+	s.mounts = append(baseMounts(), hostMounts(base)...)
+	for _, t := range []specs.LinuxNamespaceType{specs.PIDNamespace, specs.MountNamespace, specs.NetworkNamespace,
+		specs.IPCNamespace, specs.UTSNamespace, specs.UserNamespace} {
+		s.spaces = append(s.spaces, specs.LinuxNamespace{Type: t})
+	}
+	if s.cgroups {
+		s.spaces = append(s.spaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+		s.resource = limits()
+	}
+	if err := s.addRlimits(root); err != nil {
+		return nil, err
+	}
+	var err error
+	s.seccomp, err = seccompFor(s.caps)
+	return s, err
+}
+
+// seccompFor is moby's default for those capabilities: without CAP_SYS_ADMIN it
+// refuses new user namespaces, mounts and bpf. Only the native architecture is
+// let in: the 32-bit socketcall would hide a socket's family from the filter.
+func seccompFor(caps *specs.LinuxCapabilities) (*specs.LinuxSeccomp, error) {
+	profile, err := seccomp.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: caps}})
+	if err != nil {
+		return nil, fmt.Errorf("seccomp profile: %w", err)
+	}
+	if len(profile.Architectures) > 1 {
+		profile.Architectures = profile.Architectures[:1]
+	}
+	return profile, nil
+}
+
+// limits are generous: they protect the host, not neighbours from each other.
+func limits() *specs.LinuxResources {
+	pids := int64(maxPIDs)
+	res := &specs.LinuxResources{
+		Pids:    &specs.LinuxPids{Limit: &pids},
+		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, // engines add null, tty and the like
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		memory := int64(info.Totalram) * int64(info.Unit) / 4 * 3
+		res.Memory = &specs.LinuxMemory{Limit: &memory}
+	}
+	return res
+}
+
+func (s *sharedSpec) addRlimits(root bool) error {
+	// 1 byte, not 0: with 0 the kernel still starts a core_pattern program,
+	// which is the host's and runs as the host's root.
+	s.rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 1, Hard: 1}}
+	files, err := capped(unix.RLIMIT_NOFILE, 1<<16, 1<<20)
+	if err != nil {
+		return err
+	}
+	s.rlimits = append(s.rlimits, specs.POSIXRlimit{Type: "RLIMIT_NOFILE", Soft: files.Cur, Hard: files.Max})
+	if !root { // no cgroup holds a fork bomb there
+		procs, err := capped(unix.RLIMIT_NPROC, maxPIDs, maxPIDs)
+		if err != nil {
+			return err
+		}
+		s.rlimits = append(s.rlimits, specs.POSIXRlimit{Type: "RLIMIT_NPROC", Soft: procs.Cur, Hard: procs.Max})
+	}
+	return nil
+}
+
+// capped is a limit that never asks for more than this process may give.
+func capped(which int, soft, hard uint64) (unix.Rlimit, error) {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(which, &now); err != nil {
+		return now, fmt.Errorf("read limits: %w", err)
+	}
+	hard = min(hard, now.Max)
+	return unix.Rlimit{Cur: min(soft, hard), Max: hard}, nil
+}
+
+// baseMounts are the file systems a sandbox has of its own.
+func baseMounts() []specs.Mount {
+	tmpfs := func(dest string, options ...string) specs.Mount {
+		return specs.Mount{Destination: dest, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"nosuid", "nodev"}, options...)}
+	}
+	return []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "mode=755", "size=64k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+		tmpfs("/dev/shm", "noexec", "mode=1777"),
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		tmpfs("/tmp", "mode=1777"),
+		tmpfs("/var/tmp", "mode=1777"),
+		tmpfs("/run", "mode=755", "size=64m"),
+		tmpfs("/run/user/1000", "mode=700", "uid=1000", "gid=1000"),
+		tmpfs("/home", "mode=755", "size=64k"),
+	}
+}
+
+// hostMounts show the host's programs. A read-only bind of /usr carries what is
+// mounted below it along; nothing there can be written by a mapped uid anyway.
+func hostMounts(base baseDir) []specs.Mount {
+	out := []specs.Mount{bindReadOnly("/usr", "/usr")}
+	for _, dir := range base.bound {
+		out = append(out, bindReadOnly(dir, dir))
+	}
+	return out
+}
+
+func bindReadOnly(source, dest string) specs.Mount {
+	return specs.Mount{Destination: dest, Type: "bind", Source: source, Options: []string{"rbind", "ro", "nosuid", "nodev"}}
+}
+
+// maskedPaths tell about the host's hardware and kernel and help nobody inside.
+var maskedPaths = []string{
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+	"/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/cgroup", "/sys/kernel/debug", "/sys/kernel/security", "/sys/module",
+}
+
+var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}

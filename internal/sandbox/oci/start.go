@@ -1,0 +1,158 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+)
+
+const (
+	logName       = "guest.log"
+	engineLogName = "engine.log"
+
+	// startLimit bounds an engine's run; a cold start takes 20 ms.
+	startLimit = 30 * time.Second
+	// stopLimit bounds each step of a removal.
+	stopLimit = 15 * time.Second
+)
+
+// Start makes the sandbox and starts its guest; see sandbox.Runtime.
+func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
+	if err := checkSpec(spec); err != nil {
+		return err
+	}
+	p, err := r.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	unlock, err := r.locks.Lock(ctx, spec.Session)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	info, err := r.find(ctx, spec.Session)
+	if err != nil {
+		return err
+	}
+	if info.Running {
+		return nil
+	}
+	if err := r.destroy(ctx, spec.Session); err != nil {
+		return fmt.Errorf("remove what is left of the sandbox: %w", err)
+	}
+	if err := r.create(ctx, p, spec); err != nil {
+		err = r.explain(spec.Session, err)
+		// The person may have gone; the rubble must go all the same.
+		if e := r.destroy(context.WithoutCancel(ctx), spec.Session); e != nil {
+			err = fmt.Errorf("%w; and its remains: %w", err, e)
+		}
+		return err
+	}
+	return nil
+}
+
+// create makes everything on disk and runs the engine.
+func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) error {
+	dir := r.dir(spec.Session)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if err := writeBundle(dir, spec, p); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	sock, err := listen(dir)
+	if err != nil {
+		return err
+	}
+	defer sock.Close()
+
+	state := r.stateRoot(p.engine.kind)
+	args := append(p.engine.globals(r.root, state, filepath.Join(dir, engineLogName)), p.engine.runArgs(dir, spec.Session)...)
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := p.engine.run(ctx, p.thread, call{args: args, log: log, extra: []*os.File{sock}}); err != nil {
+		return err
+	}
+	rec, err := newRecord(readPID(dir), p.engine, p.base)
+	if err != nil {
+		return fmt.Errorf("the guest ended at once: %w", err)
+	}
+	return rec.write(dir)
+}
+
+// explain makes of a failed start a problem with a sentence. It is called while
+// the sandbox's folder is still there.
+func (r *Runtime) explain(session station.ID, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	cause := err
+	if said := r.said(session); said != "" {
+		cause = fmt.Errorf("%w: %s", err, said)
+	}
+	if e := spaceOr(err); errors.Is(e, station.ErrNoSpace) {
+		return e
+	}
+	if bad := firstFailed(Preflight(r.engine)); bad != nil {
+		return bad
+	}
+	// An engine's ENOSPC can be the disk or a used-up limit of the kernel.
+	if strings.Contains(strings.ToLower(cause.Error()), "no space left on device") && diskFull(r.data) {
+		return noSpace(cause)
+	}
+	return station.Errorf(station.ErrUnavailable, "sandbox_failed",
+		"The session's sandbox could not be started; try again, and if it stays so, run staithe doctor on the server.").Because(cause)
+}
+
+// said is the end of what the engine and the guest wrote, for the log.
+func (r *Runtime) said(session station.ID) string {
+	var parts []string
+	for _, name := range []string{engineLogName, logName} {
+		f, err := os.Open(filepath.Join(r.dir(session), name))
+		if err != nil {
+			continue
+		}
+		if info, err := f.Stat(); err == nil && info.Size() > 2048 {
+			_, _ = f.Seek(-2048, io.SeekEnd) // then the beginning is shown instead
+		}
+		b, _ := io.ReadAll(io.LimitReader(f, 2048)) // what could be read is shown
+		f.Close()
+		if text := strings.TrimSpace(string(b)); text != "" {
+			parts = append(parts, text)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// spaceOr turns a full disk into the problem it is and leaves other errors.
+func spaceOr(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return noSpace(err)
+	}
+	return err
+}
+
+func noSpace(cause error) error {
+	return station.Errorf(station.ErrNoSpace, "disk_full",
+		"The server's disk is full; free some space in its data directory and try again.").Because(cause)
+}
+
+func diskFull(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && (st.Bavail == 0 || st.Files > 0 && st.Ffree == 0)
+}

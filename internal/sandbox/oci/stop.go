@@ -1,0 +1,204 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+)
+
+// Stop ends a sandbox; see sandbox.Runtime.
+func (r *Runtime) Stop(ctx context.Context, session station.ID) error {
+	if !session.Valid() {
+		return nil // there can be none
+	}
+	unlock, err := r.locks.Lock(ctx, session)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Half a removal is worse than a late one.
+	if err := r.destroy(context.WithoutCancel(ctx), session); err != nil {
+		return fmt.Errorf("stop sandbox %s: %w", session, err)
+	}
+	return nil
+}
+
+// List finds every sandbox; see sandbox.Runtime.
+func (r *Runtime) List(ctx context.Context) ([]sandbox.Info, error) {
+	var out []sandbox.Info
+	for _, id := range r.names() {
+		info, there, err := r.lookAt(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("look at sandbox %s: %w", id, err)
+		}
+		if there {
+			out = append(out, info)
+		}
+	}
+	return out, nil
+}
+
+// lookAt is find under the session's lock, so that a sandbox in the making is
+// not taken for a broken one.
+func (r *Runtime) lookAt(ctx context.Context, id station.ID) (info sandbox.Info, there bool, err error) {
+	unlock, err := r.locks.Lock(ctx, id)
+	if err != nil {
+		return info, false, err
+	}
+	defer unlock()
+	if !r.exists(id) {
+		return info, false, nil
+	}
+	info, err = r.find(ctx, id)
+	return info, true, err
+}
+
+// exists says whether anything of a sandbox is on disk.
+func (r *Runtime) exists(id station.ID) bool {
+	for _, path := range append(r.states(id), r.dir(id)) {
+		if _, err := os.Lstat(path); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// states are the folders in which engines may keep a sandbox's state.
+func (r *Runtime) states(id station.ID) []string {
+	return []string{filepath.Join(r.stateRoot(crun), string(id)), filepath.Join(r.stateRoot(runc), string(id))}
+}
+
+// find says whether a sandbox runs. The caller holds the session's lock.
+func (r *Runtime) find(ctx context.Context, id station.ID) (sandbox.Info, error) {
+	info := sandbox.Info{Session: id}
+	rec, err := r.recordOf(ctx, id)
+	if err != nil {
+		return info, err
+	}
+	if rec.alive() {
+		info.Running, info.PID = true, rec.PID
+	}
+	return info, nil
+}
+
+// recordOf reads the sandbox's record, or makes it anew from the engine's state
+// when a gateway died between the engine's run and the record. Without either
+// it is zero.
+func (r *Runtime) recordOf(ctx context.Context, id station.ID) (record, error) {
+	if rec, err := readRecord(r.dir(id)); err == nil {
+		return rec, nil
+	}
+	for _, kind := range []engineKind{crun, runc} {
+		if _, err := os.Lstat(filepath.Join(r.stateRoot(kind), string(id))); err != nil {
+			continue
+		}
+		eng, thread, err := r.engineFor(ctx, kind)
+		if err != nil {
+			return record{}, err
+		}
+		pid, err := eng.state(ctx, thread, r.root, r.stateRoot(kind), id)
+		if err != nil {
+			return record{}, err
+		}
+		if pid == 0 {
+			continue
+		}
+		rec, err := newRecord(pid, eng, "")
+		if err != nil {
+			continue // it ended while we looked
+		}
+		return rec, nil
+	}
+	return record{}, nil
+}
+
+// engineFor is the engine of a kind, which need not be the one for new
+// sandboxes: the operator may have changed it since.
+func (r *Runtime) engineFor(ctx context.Context, kind engineKind) (engine, *mountThread, error) {
+	p, err := r.prepare(ctx)
+	if err != nil {
+		return engine{}, nil, err
+	}
+	if p.engine.kind == kind {
+		return p.engine, p.thread, nil
+	}
+	eng, err := findEngine(string(kind))
+	return eng, p.thread, err
+}
+
+// destroy ends a sandbox and removes every trace. It does as much as it can
+// even when parts are corrupt, and returns what still is not right. The caller
+// holds the session's lock.
+func (r *Runtime) destroy(ctx context.Context, id station.ID) error {
+	if !r.exists(id) && len(cgroupDirs(id)) == 0 {
+		return nil
+	}
+	var errs []error
+	rec, err := r.recordOf(ctx, id)
+	if err == nil && rec.PID > 1 {
+		err = rec.kill(stopLimit)
+	}
+	errs = append(errs, err, r.killCgroups(id))
+	for _, kind := range []engineKind{crun, runc} {
+		r.forget(ctx, kind, id)
+	}
+	for _, dir := range cgroupDirs(id) {
+		errs = append(errs, removeCgroup(dir))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // the folder stays: it is how List finds what is left
+	}
+	for _, path := range append(r.states(id), r.dir(id)) {
+		errs = append(errs, os.RemoveAll(path))
+	}
+	return errors.Join(errs...)
+}
+
+// forget lets the engine remove its own state. That it cannot is no error: the
+// state may be corrupt, or be from before the machine was restarted, and all it
+// names is removed by us as well.
+func (r *Runtime) forget(ctx context.Context, kind engineKind, id station.ID) {
+	state := r.stateRoot(kind)
+	if _, err := os.Lstat(filepath.Join(state, string(id))); err != nil {
+		return
+	}
+	eng, thread, err := r.engineFor(ctx, kind)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, stopLimit)
+		defer cancel()
+		err = eng.run(ctx, thread, call{args: append(eng.globals(r.root, state, ""), "delete", "--force", string(id))})
+	}
+	if err != nil {
+		r.log.Warn("the engine could not remove a sandbox; removing it by hand", "session", id, "err", err)
+	}
+}
+
+// killCgroups ends what still runs in the session's cgroups, which can only be
+// when neither record nor engine knew of it.
+func (r *Runtime) killCgroups(id station.ID) error {
+	deadline := time.Now().Add(stopLimit)
+	for _, dir := range cgroupDirs(id) {
+		for pids := cgroupPIDs(dir); len(pids) > 0; pids = cgroupPIDs(dir) {
+			left := time.Until(deadline)
+			if left <= 0 {
+				return fmt.Errorf("processes in %s do not end", dir)
+			}
+			for _, pid := range pids {
+				start, err := startTime(pid)
+				if err != nil {
+					continue // ended meanwhile
+				}
+				if err := (record{PID: pid, Start: start, Boot: bootID()}).kill(left); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+// Command probeguest is a tiny guest for tests: it listens on descriptor 3,
+// answers health, and runs commands as the person. Called as "guest probe NAME"
+// it is the attack of that name, so that the abuse tests need no compiler and
+// no tools in the sandbox.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == "probe" {
+		probe(os.Args[2], os.Args[3:])
+		return
+	}
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, "probeguest:", err)
+		os.Exit(1)
+	}
+}
+
+func serve() error {
+	var config struct {
+		Session string `json:"session"`
+		Die     bool   `json:"die"` // for tests of failed starts
+	}
+	if err := json.Unmarshal([]byte(os.Getenv("STAITHE_GUEST_CONFIG")), &config); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if config.Die {
+		return errors.New("told to die")
+	}
+	// Signals that a gateway's terminal or service manager may send it.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	file := os.NewFile(3, "listener")
+	l, err := net.FileListener(file)
+	if err != nil {
+		return fmt.Errorf("listener: %w", err)
+	}
+	file.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"session": config.Session, "version": "probe"})
+	})
+	mux.HandleFunc("POST /run", run)
+	return http.Serve(l, mux)
+}
+
+// run runs {"argv": […], "root": false} and answers {"out": "…", "code": 0}.
+func run(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Argv []string `json:"argv"`
+		Root bool     `json:"root"` // as the guest itself, not as the person
+	}
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || len(in.Argv) == 0 {
+		http.Error(w, "bad request", http.StatusBadRequest)
+		return
+	}
+	cmd := exec.Command(in.Argv[0], in.Argv[1:]...)
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}
+	cmd.Dir = "/"
+	if !in.Root {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	code := 0
+	if err := cmd.Run(); err != nil {
+		code = -1
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			code = exit.ExitCode()
+		} else {
+			fmt.Fprintln(&out, err)
+		}
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"out": out.String(), "code": code})
+}

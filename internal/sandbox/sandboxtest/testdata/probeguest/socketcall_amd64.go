@@ -1,0 +1,27 @@
+package main
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// int80 is a system call through the 32-bit table.
+func int80(nr, a, b uintptr) int32
+
+// socketcall32 asks for an AF_ALG socket through the 32-bit table, whose one
+// call for all of sockets hides the family from a seccomp filter. The
+// sandbox's filter kills who tries; that is a denial too.
+func socketcall32([]string) error {
+	low, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_32BIT)
+	if err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint32(low[0:], unix.AF_ALG)
+	binary.LittleEndian.PutUint32(low[4:], unix.SOCK_SEQPACKET)
+	if r := int80(102, 1, addr(low)); r < 0 {
+		return syscall.Errno(-r)
+	}
+	return nil
+}
