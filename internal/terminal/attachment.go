@@ -1,0 +1,289 @@
+package terminal
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"staithe/internal/station"
+)
+
+// ClientKey is a client over reconnects: who, and the id it chose.
+type ClientKey struct {
+	Principal station.ID
+	Client    string
+}
+
+// Join says how a client comes in.
+type Join struct {
+	Key        ClientKey
+	Public     string // its id as others see it
+	User, Name string
+	Role       station.Role
+	Cols, Rows int
+	Epoch      string // with Offset: the life the offset belongs to
+	Offset     *int64 // the next output byte wanted; nil: a snapshot
+	Fresh      bool   // the terminal was born for this client: from byte 0
+	Live       bool   // never holds the PTY back
+	Scrollback int    // lines wanted in a snapshot
+	// Notify is called, without locks and from any goroutine, whenever Next
+	// may have something; it must not block.
+	Notify func()
+}
+
+// Joined is what a client is told as it comes in.
+type Joined struct {
+	Resumed       bool // the stream goes on at Offset; else a snapshot comes first
+	Offset        int64
+	SnapshotBytes int64
+	Head          int64 // the output's end now
+	Cols, Rows    int
+	InputOffset   int64 // input bytes of this client that were taken
+}
+
+// Attachment is one client on one terminal. Methods are safe for concurrent
+// use, but Next has one caller at a time.
+type Attachment struct {
+	t      *Terminal
+	Join   // as it came in; Cols and Rows are guarded by t.mu
+	count  *counter
+	fenced bool // guarded by t.input.mu: no byte is taken after it left
+	notify func()
+
+	// Guarded by t.mu.
+	live      bool
+	gone      bool
+	stalled   bool  // a lossless client that holds nothing back for now
+	cursor    int64 // next byte to send
+	acked     int64
+	lastAck   time.Time // or when bytes first were outstanding
+	snap      []byte    // snapshot bytes still to send
+	snapSent  int64
+	snapAcked int64
+	sizes     []SizeEvent
+	resync    *ResyncEvent
+	exitTold  bool
+	seenAt    time.Time // last typed or attached
+}
+
+// SizeEvent: from Offset on, the terminal has this size.
+type SizeEvent struct {
+	Cols, Rows int
+	Offset     int64
+}
+
+// ResyncEvent: the next SnapshotBytes are a redraw, then the stream goes on at
+// Offset.
+type ResyncEvent struct {
+	Offset        int64
+	SnapshotBytes int64
+	Why           string
+}
+
+// ExitEvent: the process has ended and all its output was sent.
+type ExitEvent struct {
+	Exit
+	Offset int64
+}
+
+// Attach lets a client in. A lossless client that was lost may come back for
+// its next byte.
+func (t *Terminal) Attach(j Join) (*Attachment, Joined) {
+	now := time.Now()
+	a := &Attachment{t: t, Join: j, notify: j.Notify, live: j.Live, lastAck: now, seenAt: now}
+	count, inputOffset := t.input.join(j.Key, a.notify)
+	a.count = count
+
+	t.mu.Lock()
+	// Whoever reads the log below must see no byte overwritten meanwhile; the
+	// reader appends without t.mu, so the start is checked again by Next.
+	start, end := t.log.Bounds()
+	out := Joined{Head: end, InputOffset: inputOffset}
+	switch {
+	case j.Fresh:
+		out.Resumed = true
+	case j.Offset != nil && j.Epoch == t.epoch && *j.Offset >= start && *j.Offset <= end:
+		out.Resumed, out.Offset = true, *j.Offset
+	default:
+		a.snap, out.Offset = redraw(t.log, j.Scrollback)
+		out.SnapshotBytes = int64(len(a.snap))
+		_, out.Head = t.log.Bounds()
+	}
+	a.cursor, a.acked = out.Offset, out.Offset
+	delete(t.lost, j.Key)
+	t.clients = append(slices.Clip(slices.Clone(t.clients)), a)
+	var resized bool
+	if t.driver == nil && j.Role.Allows(station.RoleWriter) {
+		t.driver = a
+		resized = t.setSize(j.Cols, j.Rows, a)
+	}
+	out.Cols, out.Rows = t.cols, t.rows
+	t.mu.Unlock()
+
+	t.applySize(resized)
+	t.changed()
+	return a, out
+}
+
+// Detach takes the client out because it asked: nothing is kept for it but its
+// input counter.
+func (a *Attachment) Detach() { a.leave(false) }
+
+// Drop takes the client out because its link is gone: for a while its missing
+// bytes are kept.
+func (a *Attachment) Drop() { a.leave(true) }
+
+func (a *Attachment) leave(lost bool) {
+	t := a.t
+	t.input.leave(a) // first: whoever reads the counter next reads its last value
+	t.mu.Lock()
+	if a.gone {
+		t.mu.Unlock()
+		return
+	}
+	a.gone = true
+	i := slices.Index(t.clients, a)
+	t.clients = slices.Concat(t.clients[:i], t.clients[i+1:])
+	if lost && !a.live && t.exit == nil {
+		t.lost[a.Key] = lostClient{acked: a.acked, until: time.Now().Add(lostHold)}
+	}
+	var resized bool
+	if t.driver == a {
+		t.driver = nil
+		if next := t.lastWriter(); next != nil {
+			t.driver = next
+			resized = t.setSize(next.Cols, next.Rows, nil)
+		}
+	}
+	t.mu.Unlock()
+	t.applySize(resized)
+	t.wakeReader()
+	t.changed()
+}
+
+// lastWriter is the writer seen last; nil when there is none.
+func (t *Terminal) lastWriter() *Attachment {
+	var last *Attachment
+	for _, a := range t.clients {
+		if a.Role.Allows(station.RoleWriter) && (last == nil || !a.seenAt.Before(last.seenAt)) {
+			last = a
+		}
+	}
+	return last
+}
+
+// Input takes bytes the client typed; it becomes the driver. It blocks when the
+// program reads nothing and much is waiting already. The error wraps
+// station.ErrForbidden for a viewer; nothing is counted then.
+func (a *Attachment) Input(p []byte) error {
+	if !a.Role.Allows(station.RoleWriter) {
+		return station.Errorf(station.ErrForbidden, "forbidden", "You are watching this terminal; ask its owner for the right to type.")
+	}
+	a.drive(time.Now())
+	a.t.input.take(a, p)
+	return nil
+}
+
+// Drive makes the client the driver: its size rules. The error wraps
+// station.ErrForbidden for a viewer.
+func (a *Attachment) Drive() error {
+	if !a.Role.Allows(station.RoleWriter) {
+		return station.Errorf(station.ErrForbidden, "forbidden", "You are watching this terminal; ask its owner for the right to type.")
+	}
+	a.drive(time.Now())
+	return nil
+}
+
+func (a *Attachment) drive(now time.Time) {
+	t := a.t
+	t.mu.Lock()
+	a.seenAt, t.activeAt = now, now
+	if t.driver == a || a.gone {
+		t.mu.Unlock()
+		return
+	}
+	t.driver = a
+	resized := t.setSize(a.Cols, a.Rows, nil)
+	t.mu.Unlock()
+	t.applySize(resized)
+	t.changed()
+}
+
+// Resize says the size of the client's view. It becomes the terminal's when the
+// client drives. The error wraps station.ErrForbidden for a viewer.
+func (a *Attachment) Resize(cols, rows int) error {
+	if !a.Role.Allows(station.RoleWriter) {
+		return station.Errorf(station.ErrForbidden, "forbidden", "You are watching this terminal; its size is not yours to set.")
+	}
+	t := a.t
+	t.mu.Lock()
+	a.Cols, a.Rows = cols, rows
+	resized := false
+	if t.driver == a {
+		resized = t.setSize(cols, rows, nil)
+	}
+	t.mu.Unlock()
+	t.applySize(resized)
+	if resized {
+		t.changed()
+	}
+	return nil
+}
+
+// setSize notes a new size and queues the news for every client but skip, who
+// is told otherwise. The caller holds t.mu and calls applySize after.
+func (t *Terminal) setSize(cols, rows int, skip *Attachment) bool {
+	if t.exit != nil || cols == t.cols && rows == t.rows {
+		return false
+	}
+	t.cols, t.rows = cols, rows
+	_, end := t.log.Bounds()
+	for _, a := range t.clients {
+		if a != skip {
+			a.sizes = append(a.sizes, SizeEvent{cols, rows, end})
+		}
+	}
+	return true
+}
+
+// applySize tells the PTY the newest size, and the clients to look.
+func (t *Terminal) applySize(resized bool) {
+	if !resized {
+		return
+	}
+	t.sizing.Lock()
+	cols, rows := t.Size()
+	// It fails only when the PTY is closed, and then no size matters.
+	t.pty.Resize(cols, rows)
+	t.sizing.Unlock()
+	t.wakeClients()
+}
+
+func (t *Terminal) changed() {
+	if t.opt.OnChange != nil {
+		t.opt.OnChange()
+	}
+}
+
+// Presence is one attached client as others see it.
+type Presence struct {
+	Public, User, Name string
+	Role               station.Role
+	Driver             bool
+	Cols, Rows         int
+	Idle               time.Duration
+}
+
+// Clients lists who is attached, in order of attaching.
+func (t *Terminal) Clients() []Presence {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]Presence, len(t.clients))
+	for i, a := range t.clients {
+		out[i] = Presence{a.Public, a.User, a.Name, a.Role, a == t.driver, a.Cols, a.Rows, now.Sub(a.seenAt)}
+	}
+	return out
+}
+
+func (a *Attachment) String() string { return fmt.Sprintf("%s on %s", a.Public, a.t.epoch) }

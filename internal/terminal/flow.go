@@ -1,0 +1,155 @@
+package terminal
+
+import "time"
+
+// Item is what Next found: bytes in the caller's buffer, or one event. The zero
+// Item means that there is nothing to send now.
+type Item struct {
+	N      int
+	Size   *SizeEvent
+	Resync *ResyncEvent
+	Exit   *ExitEvent
+}
+
+// Next takes the next thing to send to the client: at most len(p) bytes of
+// output into p, or an event, in their order in the stream. It never blocks;
+// the client's Notify says when to look again.
+func (a *Attachment) Next(p []byte) Item {
+	t := a.t
+	_, end := t.log.Bounds()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a.gone {
+		return Item{}
+	}
+	if a.resync == nil && len(a.snap) == 0 {
+		a.skipIfBehind(end)
+	}
+	if r := a.resync; r != nil {
+		a.resync = nil
+		return Item{Resync: r}
+	}
+	if len(a.snap) > 0 {
+		return Item{N: a.nextSnapshot(p)}
+	}
+	if len(a.sizes) > 0 && a.sizes[0].Offset <= a.cursor {
+		s := a.sizes[0]
+		a.sizes = a.sizes[1:]
+		return Item{Size: &s}
+	}
+	if n := a.nextOutput(p); n > 0 {
+		return Item{N: n}
+	}
+	if t.exit != nil && a.cursor >= t.exitOffset && !a.exitTold {
+		a.exitTold = true
+		return Item{Exit: &ExitEvent{*t.exit, t.exitOffset}}
+	}
+	return Item{}
+}
+
+func (a *Attachment) nextSnapshot(p []byte) int {
+	room := Window - (a.snapSent - a.snapAcked)
+	n := copy(p[:max(0, min(int64(len(p)), room))], a.snap)
+	a.snap = a.snap[n:]
+	a.snapSent += int64(n)
+	if len(a.snap) == 0 {
+		a.snap = nil
+	}
+	return n
+}
+
+// nextOutput copies stream bytes within the credit, up to the next size change.
+func (a *Attachment) nextOutput(p []byte) int {
+	room := Window - (a.cursor - a.acked)
+	if len(a.sizes) > 0 {
+		room = min(room, a.sizes[0].Offset-a.cursor)
+	}
+	if room <= 0 {
+		return 0
+	}
+	n, ok := a.t.log.ReadAt(p[:min(int64(len(p)), room)], a.cursor)
+	if !ok || n == 0 {
+		return 0 // overwritten this moment: the next call resyncs
+	}
+	before := a.t.unsent(a)
+	if a.cursor == a.acked {
+		a.lastAck = time.Now() // bytes are outstanding from now on
+	}
+	a.cursor += int64(n)
+	if before >= unsentCap {
+		a.t.wakeReader()
+	}
+	return n
+}
+
+func (t *Terminal) unsent(a *Attachment) int64 {
+	_, end := t.log.Bounds()
+	return end - a.cursor
+}
+
+// skipIfBehind gives a client whose next bytes are gone, or a live one that
+// lags, a redraw instead.
+func (a *Attachment) skipIfBehind(end int64) {
+	start, _ := a.t.log.Bounds()
+	lost := a.cursor < start
+	lags := a.live && end-a.cursor > Window && a.cursor-a.acked >= Window
+	if !lost && !lags {
+		return
+	}
+	a.snap, a.cursor = redraw(a.t.log, 0)
+	a.acked = a.cursor
+	a.snapSent, a.snapAcked = 0, 0
+	a.sizes = nil
+	a.lastAck = time.Now()
+	a.resync = &ResyncEvent{Offset: a.cursor, SnapshotBytes: int64(len(a.snap)), Why: "lagging"}
+	// The redraw is for the size of now.
+	a.sizes = append(a.sizes, SizeEvent{a.t.cols, a.t.rows, a.cursor})
+}
+
+// Pending is how many bytes wait to be sent to the client, credit aside: what
+// the sender sorts its channels by.
+func (a *Attachment) Pending() int64 {
+	_, end := a.t.log.Bounds()
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	return end - a.cursor + int64(len(a.snap))
+}
+
+// Ack notes that the client has drawn output up to offset, or, of a snapshot,
+// its first offset bytes. Offsets beyond what was sent are cut to it.
+func (a *Attachment) Ack(offset int64, snapshot bool) {
+	t := a.t
+	now := time.Now()
+	_, end := t.log.Bounds()
+	t.mu.Lock()
+	if snapshot {
+		a.snapAcked = max(a.snapAcked, min(offset, a.snapSent))
+	} else {
+		a.acked = max(a.acked, min(offset, a.cursor))
+		if a.stalled && end-a.cursor < unsentCap {
+			a.stalled = false // it has caught up
+		}
+	}
+	a.lastAck = now
+	t.mu.Unlock()
+	a.notify()
+	t.wakeReader()
+}
+
+// holds says whether the client holds the PTY back, and for how long at most
+// without an ack. The caller holds t.mu.
+func (a *Attachment) holds(now time.Time, end int64) (bool, time.Duration) {
+	if a.live || a.stalled {
+		return false, 0
+	}
+	outstanding := a.cursor > a.acked || a.snapSent > a.snapAcked
+	left := a.lastAck.Add(stallAfter).Sub(now)
+	if outstanding && left <= 0 {
+		a.stalled = true
+		return false, 0
+	}
+	if !outstanding {
+		left = stallAfter
+	}
+	return true, left
+}

@@ -1,0 +1,304 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// drainQuiet is how long an ended process's PTY must stay silent before it is
+// taken to be drained while something else (a background job) still holds it
+// open. Without such a holder the kernel says EIO at once.
+const drainQuiet = 100 * time.Millisecond
+
+// StartFunc starts a process and returns its pid and a function that waits for
+// its end. PID 1 of a sandbox brings its own, since it must reap every process.
+type StartFunc func(path string, argv []string, attr *os.ProcAttr) (pid int, wait func() Exit, err error)
+
+// Local spawns on this machine. The zero value is ready to use.
+type Local struct {
+	Start StartFunc // nil: the ordinary way
+}
+
+// Spawn starts c on a new PTY.
+func (l Local) Spawn(_ context.Context, c Command) (Pty, error) {
+	if len(c.Argv) == 0 {
+		return nil, errors.New("spawn: no command")
+	}
+	path, err := lookPath(c.Argv[0], c.Env)
+	if err != nil {
+		return nil, err
+	}
+	master, slave, err := openPair(c)
+	if err != nil {
+		return nil, err
+	}
+	defer slave.Close()
+	start := l.Start
+	if start == nil {
+		start = startProcess
+	}
+	attr := &os.ProcAttr{
+		Dir: startDir(c), Env: c.Env, Files: []*os.File{slave, slave, slave},
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0},
+	}
+	if c.UID != 0 || c.GID != 0 {
+		attr.Sys.Credential = &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID)}
+	}
+	pid, wait, err := start(path, c.Argv, attr)
+	if err != nil {
+		master.Close()
+		return nil, fmt.Errorf("start %s: %w", c.Argv[0], err)
+	}
+	p := &local{f: master, pid: pid, uid: c.UID, gid: c.GID, ended: make(chan struct{})}
+	if p.raw, err = master.SyscallConn(); err != nil {
+		panic(fmt.Sprintf("terminal: an open file has no descriptor: %v", err))
+	}
+	go p.await(wait)
+	return p, nil
+}
+
+// openPair opens a PTY of the command's size whose master is non-blocking:
+// creack/pty's is blocking, and each blocked read would hold a thread.
+func openPair(c Command) (master, slave *os.File, err error) {
+	m, s, err := pty.Open()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open a terminal: %w", err)
+	}
+	fail := func(err error) (*os.File, *os.File, error) {
+		s.Close()
+		return nil, nil, err
+	}
+	fd, err := unix.FcntlInt(m.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	m.Close()
+	if err != nil {
+		return fail(fmt.Errorf("duplicate a terminal: %w", err))
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return fail(fmt.Errorf("make a terminal non-blocking: %w", err))
+	}
+	master = os.NewFile(uintptr(fd), "/dev/ptmx")
+	size := pty.Winsize{Cols: uint16(c.Cols), Rows: uint16(c.Rows)}
+	if err := pty.Setsize(s, &size); err != nil {
+		master.Close()
+		return fail(fmt.Errorf("size a terminal: %w", err))
+	}
+	if c.UID != 0 || c.GID != 0 {
+		// The shell must be able to open its own terminal by name. GID stays
+		// tty's where it is, so that nobody else may write to it.
+		if err := s.Chown(c.UID, -1); err != nil {
+			master.Close()
+			return fail(fmt.Errorf("give a terminal to its user: %w", err))
+		}
+	}
+	return master, s, nil
+}
+
+func getenv(env []string, key string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(env[i], key+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(getenv(env, "PATH")) {
+		path := filepath.Join(dir, name)
+		if st, err := os.Stat(path); err == nil && !st.IsDir() && st.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, os.ErrNotExist)
+}
+
+func startDir(c Command) string {
+	for _, dir := range []string{c.Dir, getenv(c.Env, "HOME")} {
+		if st, err := os.Stat(dir); dir != "" && err == nil && st.IsDir() {
+			return dir
+		}
+	}
+	return "/"
+}
+
+func startProcess(path string, argv []string, attr *os.ProcAttr) (int, func() Exit, error) {
+	p, err := os.StartProcess(path, argv, attr)
+	if err != nil {
+		return 0, nil, err
+	}
+	return p.Pid, func() Exit {
+		st, err := p.Wait()
+		if err != nil {
+			return Exit{Code: -1}
+		}
+		return exitOf(unix.WaitStatus(st.Sys().(syscall.WaitStatus)))
+	}, nil
+}
+
+// exitOf translates what wait(2) says.
+func exitOf(ws unix.WaitStatus) Exit {
+	if ws.Signaled() {
+		name := strings.TrimPrefix(unix.SignalName(ws.Signal()), "SIG")
+		return Exit{Code: 128 + int(ws.Signal()), Signal: name}
+	}
+	return Exit{Code: ws.ExitStatus()}
+}
+
+type local struct {
+	f        *os.File
+	raw      syscall.RawConn
+	pid      int
+	uid, gid int
+	ended    chan struct{} // closed once exit is set
+	exit     Exit
+	closing  sync.Once
+}
+
+func (p *local) await(wait func() Exit) {
+	p.exit = wait()
+	close(p.ended)
+	// Wakes a blocked Read, which then drains, and a Write nobody will read.
+	p.f.SetDeadline(time.Now())
+}
+
+func (p *local) Read(b []byte) (int, error) {
+	for {
+		over := false
+		select {
+		case <-p.ended:
+			over = true
+			p.f.SetReadDeadline(time.Now().Add(drainQuiet))
+		default:
+		}
+		n, err := p.f.Read(b)
+		switch {
+		case n > 0:
+			return n, nil
+		case errors.Is(err, os.ErrDeadlineExceeded) && !over:
+			continue // the process has ended meanwhile: drain
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, os.ErrClosed):
+			return 0, io.EOF
+		case errors.Is(err, syscall.EIO):
+			// No process has the terminal open; the shell may still be ending.
+			<-p.ended
+			return 0, io.EOF
+		default:
+			return 0, err
+		}
+	}
+}
+
+func (p *local) Write(b []byte) (int, error) { return p.f.Write(b) }
+
+func (p *local) TryWrite(b []byte) (n int, err error) {
+	rerr := p.raw.Write(func(fd uintptr) bool {
+		n, err = unix.Write(int(fd), b)
+		return true // also on EAGAIN: never wait
+	})
+	if rerr != nil {
+		return 0, rerr
+	}
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return 0, nil
+	}
+	return max(n, 0), err
+}
+
+func (p *local) Resize(cols, rows int) error {
+	var err error
+	rerr := p.raw.Control(func(fd uintptr) {
+		err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Col: uint16(cols), Row: uint16(rows)})
+	})
+	return errors.Join(rerr, err)
+}
+
+// foreground is the process group that the terminal's keys would signal.
+func (p *local) foreground() (int, error) {
+	var pgrp int
+	var err error
+	rerr := p.raw.Control(func(fd uintptr) { pgrp, err = unix.IoctlGetInt(int(fd), unix.TIOCGPGRP) })
+	if rerr != nil || err != nil {
+		return 0, errors.Join(rerr, err)
+	}
+	if pgrp <= 1 { // 0: none; never signal ourselves or everything
+		return 0, fmt.Errorf("no foreground process: %w", unix.ESRCH)
+	}
+	return pgrp, nil
+}
+
+var signals = map[string]unix.Signal{
+	"INT": unix.SIGINT, "TERM": unix.SIGTERM, "HUP": unix.SIGHUP, "KILL": unix.SIGKILL,
+	"QUIT": unix.SIGQUIT, "TSTP": unix.SIGTSTP, "CONT": unix.SIGCONT,
+}
+
+func (p *local) Signal(name string) error {
+	sig, ok := signals[name]
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrBadSignal, name)
+	}
+	pgrp, err := p.foreground()
+	if err != nil {
+		return err
+	}
+	return unix.Kill(-pgrp, sig)
+}
+
+func (p *local) Hangup() error { return p.signalAll(unix.SIGHUP) }
+func (p *local) Kill() error   { return p.signalAll(unix.SIGKILL) }
+
+// signalAll reaches the shell's own process group and the foreground one.
+func (p *local) signalAll(sig unix.Signal) error {
+	if pgrp, err := p.foreground(); err == nil && pgrp != p.pid {
+		unix.Kill(-pgrp, sig) // it may have ended meanwhile
+		unix.Kill(-pgrp, unix.SIGCONT)
+	}
+	select {
+	case <-p.ended: // the pid may be another's by now
+		return nil
+	default:
+	}
+	if err := unix.Kill(-p.pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	unix.Kill(-p.pid, unix.SIGCONT) // a stopped process sees SIGHUP only when continued
+	return nil
+}
+
+func (p *local) Process() string {
+	pgrp, err := p.foreground()
+	if err != nil {
+		return ""
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pgrp) + "/comm")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func (p *local) Wait() Exit {
+	<-p.ended
+	return p.exit
+}
+
+func (p *local) Close() error {
+	var err error
+	p.closing.Do(func() { err = p.f.Close() })
+	return err
+}
