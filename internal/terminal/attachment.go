@@ -265,6 +265,9 @@ func (t *Terminal) changed() {
 	}
 }
 
+// Signal sends a signal by name to the terminal's foreground process group.
+func (a *Attachment) Signal(name string) error { return a.t.Signal(name) }
+
 // Presence is one attached client as others see it.
 type Presence struct {
 	Public, User, Name string

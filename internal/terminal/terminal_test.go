@@ -175,13 +175,11 @@ func TestRealTerminalTypingSizeSignal(t *testing.T) {
 	if err := p.Signal(""); err == nil {
 		t.Error("a signal without a name was sent")
 	}
-	if err := p.t.Signal("KILL"); err != nil {
+	if err := p.Signal("KILL"); err != nil {
 		t.Fatal(err)
 	}
 	p.until(t, "exit", func() bool { return p.exit() != nil })
 }
-
-func (p *puller) Signal(name string) error { return p.t.Signal(name) }
 
 // creack/pty leaves the descriptor blocking: then each terminal holds a thread.
 func TestIdleTerminalsHoldNoThread(t *testing.T) {

@@ -1,0 +1,21 @@
+// Command staithe-guest is PID 1 of a sandbox. It is started by staithe, never
+// by hand.
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"staithe/internal/guest"
+)
+
+// version is set at link time.
+var version = "dev"
+
+func main() {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := guest.Main(version, log); err != nil {
+		log.Error("the guest cannot serve", "error", err)
+		os.Exit(1)
+	}
+}

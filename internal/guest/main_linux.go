@@ -1,0 +1,65 @@
+package guest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"staithe/internal/guestapi"
+	"staithe/internal/terminal"
+)
+
+// shutdownTime bounds a polite end.
+const shutdownTime = 10 * time.Second
+
+// Main is the guest process: it reads its configuration from the environment
+// (guestapi.ConfigEnv) and serves on the inherited descriptor
+// guestapi.ListenFD until SIGTERM. As PID 1 it reaps orphans. The error says
+// why it could not serve.
+func Main(version string, log *slog.Logger) error {
+	var cfg guestapi.Config
+	if err := json.Unmarshal([]byte(os.Getenv(guestapi.ConfigEnv)), &cfg); err != nil {
+		return fmt.Errorf("%s: %w", guestapi.ConfigEnv, err)
+	}
+	// Nobody in the sandbox may look into this process, whatever its user.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become non-dumpable: %w", err)
+	}
+	f := os.NewFile(guestapi.ListenFD, "listener")
+	unix.CloseOnExec(guestapi.ListenFD)
+	l, err := net.FileListener(f) // a duplicate, close-on-exec
+	if err != nil {
+		return fmt.Errorf("descriptor %d is no listening socket: %w", guestapi.ListenFD, err)
+	}
+	f.Close()
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // the file is the host's
+	}
+	unix.Umask(0o022)
+
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, unix.SIGTERM)
+	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGPIPE)
+	reaper := terminal.NewReaper(os.Getpid() == 1)
+	defer reaper.Close()
+	g := New(Options{Config: cfg, Spawner: terminal.Local{Start: reaper.Start}, Version: version, Log: log})
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-term:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	err = g.Shutdown(ctx)
+	<-served
+	return err
+}
