@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"staithe/internal/guestapi"
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+)
+
+const (
+	// healthLimit bounds the wait for a fresh guest: its socket queues us, so
+	// the answer comes as soon as it accepts.
+	healthLimit = 10 * time.Second
+	// adoptLimit bounds the wait for a guest that has been up for long.
+	adoptLimit = 3 * time.Second
+)
+
+// errForeign is a guest that obeys another gateway's key.
+var errForeign = station.Errorf(station.ErrUnavailable, "foreign_guest",
+	"The session's guest was started with another server key; put the session to sleep and wake it.")
+
+func (f *Fleet) dialer(session station.ID) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return f.runtime.Dial(ctx, session) }
+}
+
+// spec is the sandbox a session gets.
+func (f *Fleet) spec(ctx context.Context, s station.Session) (sandbox.Spec, error) {
+	user, err := f.store.User(ctx, s.User)
+	if err != nil {
+		return sandbox.Spec{}, fmt.Errorf("the session's user: %w", err)
+	}
+	ws, err := f.store.Workstation(ctx, s.User)
+	if err != nil {
+		return sandbox.Spec{}, fmt.Errorf("the session's workstation: %w", err)
+	}
+	config, err := json.Marshal(f.guestConfig(s, user))
+	if err != nil {
+		return sandbox.Spec{}, fmt.Errorf("encode guest config: %w", err)
+	}
+	return sandbox.Spec{
+		Session: s.ID, Hostname: s.Name, UserName: user.Name, Home: f.volumes.Path(ws),
+		UIDRange: ws.UIDRange, Guest: f.guest, Config: string(config),
+	}, nil
+}
+
+func (f *Fleet) guestConfig(s station.Session, user station.User) guestapi.Config {
+	home := "/home/" + user.Name
+	return guestapi.Config{
+		Session: s.ID, Name: s.Name, PublicKey: f.signer.PublicKey(),
+		User: user.Name, UID: station.SandboxUID, GID: station.SandboxUID, Home: home, Shell: "/bin/bash",
+		Env: []string{
+			"TERM=xterm-256color", "COLORTERM=truecolor", "LANG=C.UTF-8",
+			"PATH=" + home + "/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"USER=" + user.Name, "LOGNAME=" + user.Name, "HOME=" + home, "SHELL=/bin/bash",
+			fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", station.SandboxUID),
+			"STAITHE_SESSION=" + string(s.ID),
+		},
+	}
+}
+
+// boot starts a session's sandbox and waits for its guest. On an error the
+// sandbox is gone, unless it ran before and its guest did not answer: a living
+// one is the person's to end.
+func (f *Fleet) boot(ctx context.Context, s station.Session) error {
+	spec, err := f.spec(ctx, s)
+	if err != nil {
+		return err
+	}
+	before, err := f.running(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	if before {
+		return f.answers(ctx, s, adoptLimit)
+	}
+	if err := f.runtime.Start(ctx, spec); err != nil {
+		return err
+	}
+	if err := f.answers(ctx, s, healthLimit); err != nil {
+		if e := f.runtime.Stop(ctx, s.ID); e != nil {
+			return fmt.Errorf("%w; and its sandbox: %w", err, e)
+		}
+		return err
+	}
+	return nil
+}
+
+// answers says whether the session's guest lives, is that session's and obeys
+// our key.
+func (f *Fleet) answers(ctx context.Context, s station.Session, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c := f.client(s.ID)
+	if _, err := c.Health(ctx); err != nil {
+		return err
+	}
+	// Health is answered to anyone; this only to our signature.
+	_, err := c.Tabs(ctx, guestapi.Identity{User: s.User, Name: "staithe", Role: station.RoleViewer})
+	if errors.Is(err, station.ErrUnauthenticated) {
+		return errForeign.Because(err)
+	}
+	return err
+}
+
+// running says whether a session has a live sandbox now.
+func (f *Fleet) running(ctx context.Context, id station.ID) (bool, error) {
+	list, err := f.runtime.List(ctx)
+	if err != nil {
+		return false, fmt.Errorf("list sandboxes: %w", err)
+	}
+	for _, info := range list {
+		if info.Session == id {
+			return info.Running, nil
+		}
+	}
+	return false, nil
+}
