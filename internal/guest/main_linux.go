@@ -46,7 +46,8 @@ func Main(version string, log *slog.Logger) error {
 
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)
-	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGPIPE)
+	// Caught and dropped rather than ignored: shells would inherit that.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 	reaper := terminal.NewReaper(os.Getpid() == 1)
 	defer reaper.Close()
 	g := New(Options{Config: cfg, Spawner: terminal.Local{Start: reaper.Start}, Version: version, Log: log})

@@ -1,0 +1,454 @@
+package muxclient
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"staithe/internal/station"
+	"staithe/internal/wire"
+)
+
+const (
+	// inFlight is how much typed input may be sent and not yet acknowledged.
+	inFlight = 256 << 10
+	// maxInput is the largest input frame.
+	maxInput = 32 << 10
+	// ackEvery: drawn output is acknowledged after so many bytes, or after ackDelay.
+	ackEvery = 32 << 10
+	ackDelay = 20 * time.Millisecond
+)
+
+// Sink takes what a tab puts out. Its methods are called by one goroutine, in
+// order; what Output has returned from counts as drawn.
+type Sink interface {
+	// Reset: what was drawn before is void; a redraw of n bytes follows.
+	Reset(n int64)
+	// Output is snapshot bytes (redraw) or stream bytes. p is only lent.
+	Output(p []byte, redraw bool)
+	// Size: the terminal has this size from here on.
+	Size(cols, rows int)
+	// Exit: the shell has ended; nothing follows.
+	Exit(e wire.Exit)
+	// Unsent: the tab was started anew; this typed input never arrived.
+	Unsent(p []byte)
+}
+
+// Stream is one attached tab. Methods are safe for concurrent use.
+type Stream struct {
+	c    *Client
+	sink Sink
+	done chan struct{} // closed at exit, or when the client is finished
+
+	mu         sync.Mutex
+	room       *sync.Cond // unacknowledged input shrank, or done
+	tab        string
+	epoch      string
+	offset     int64 // next stream byte wanted
+	snapshot   int64 // redraw bytes still to come
+	drawn      int64 // of the redraw
+	acked      int64
+	snapAcked  int64
+	ackTimer   *time.Timer
+	cols, rows int
+	link       *link // nil: not attached
+	channel    uint8
+	pending    []byte // typed, not yet acknowledged; pending[0] is input byte typed0
+	typed0     int64
+	sent       int // of pending, on this link
+	err        error
+}
+
+func (c *Client) newStream(sink Sink, cols, rows int) *Stream {
+	s := &Stream{c: c, sink: sink, cols: cols, rows: rows, done: make(chan struct{})}
+	s.room = sync.NewCond(&s.mu)
+	s.ackTimer = time.AfterFunc(time.Hour, s.ack)
+	return s
+}
+
+// Open starts a new tab and attaches to it.
+func (c *Client) Open(ctx context.Context, o wire.Open, sink Sink) (*Stream, error) {
+	return c.join(ctx, c.newStream(sink, o.Cols, o.Rows), func(r wire.Req) wire.ClientMessage {
+		o.Req = r
+		return &o
+	})
+}
+
+// Attach joins a tab named by id or name, with a redraw first.
+func (c *Client) Attach(ctx context.Context, a wire.Attach, sink Sink) (*Stream, error) {
+	return c.join(ctx, c.newStream(sink, a.Cols, a.Rows), func(r wire.Req) wire.ClientMessage {
+		a.Req = r
+		return &a
+	})
+}
+
+func (c *Client) join(ctx context.Context, s *Stream, message func(wire.Req) wire.ClientMessage) (*Stream, error) {
+	l, err := c.linked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// The answer is handled by the reader before it reads on (see attached):
+	// the call only learns the outcome.
+	m, err := c.call(ctx, l, func(r wire.Req) wire.ClientMessage {
+		c.expect(r, l, s)
+		return message(r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := m.(*wire.Attached); !ok {
+		return nil, fmt.Errorf("%w: %T instead of attached", wire.ErrProtocol, m)
+	}
+	return s, nil
+}
+
+// expect notes that the answer to r attaches s.
+func (c *Client) expect(r wire.Req, l *link, s *Stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.expected == nil {
+		l.expected = map[string]*Stream{}
+	}
+	l.expected[r.String()] = s
+}
+
+// rejoin asks for the stream's next byte on a new link.
+func (s *Stream) rejoin(l *link) {
+	select {
+	case <-s.done:
+		return
+	default:
+	}
+	s.mu.Lock()
+	s.link, s.sent = nil, 0
+	offset := s.offset
+	a := wire.Attach{Tab: s.tab, Cols: s.cols, Rows: s.rows, Epoch: s.epoch, Offset: &offset}
+	if s.snapshot > 0 {
+		a.Offset = nil // the redraw was cut short: only another one helps
+	}
+	s.mu.Unlock()
+	c := s.c
+	c.mu.Lock()
+	c.nextReq++
+	a.Req = wire.StringReq(fmt.Sprintf("r%d", c.nextReq))
+	c.mu.Unlock()
+	c.expect(a.Req, l, s)
+	l.say(&a) // when it fails the reader sees it too, and comes back
+}
+
+// attached runs on the reader, before anything that follows is read.
+func (s *Stream) attached(l *link, m *wire.Attached) {
+	s.mu.Lock()
+	var lost []byte
+	if s.epoch != "" && s.epoch != m.Epoch {
+		lost = s.pending
+		s.pending, s.typed0 = nil, 0
+	}
+	fresh := s.epoch != m.Epoch
+	s.tab, s.epoch, s.link, s.channel = m.Tab, m.Epoch, l, m.Channel
+	s.snapshot, s.drawn, s.snapAcked = m.SnapshotBytes, 0, 0
+	s.offset, s.acked = m.Offset, m.Offset
+	s.settle(m.InputOffset)
+	if fresh && len(s.pending) == 0 {
+		s.typed0 = m.InputOffset
+	}
+	s.sent = 0
+	s.mu.Unlock()
+	if lost != nil {
+		s.sink.Unsent(lost)
+	}
+	if m.Mode == wire.ModeSnapshot {
+		s.sink.Reset(m.SnapshotBytes)
+	}
+	s.sink.Size(m.Cols, m.Rows)
+	s.flush()
+}
+
+// settle forgets input that has arrived; the caller holds s.mu.
+func (s *Stream) settle(offset int64) {
+	n := int(min(max(offset-s.typed0, 0), int64(len(s.pending))))
+	s.pending = s.pending[n:]
+	s.typed0 += int64(n)
+	s.sent = max(0, s.sent-n)
+	s.room.Broadcast()
+}
+
+// Write types p. It blocks while too much is unacknowledged, and returns at
+// once when there is no connection: what is typed is sent when it is back.
+// The error is the stream's end.
+func (s *Stream) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		s.mu.Lock()
+		for len(s.pending) >= inFlight && s.err == nil {
+			s.room.Wait()
+		}
+		if s.err != nil {
+			err := s.err
+			s.mu.Unlock()
+			return n - len(p), err
+		}
+		k := min(len(p), inFlight-len(s.pending))
+		s.pending = append(s.pending, p[:k]...)
+		p = p[k:]
+		s.mu.Unlock()
+		s.flush()
+	}
+	return n, nil
+}
+
+// flush sends what is typed and not yet sent on this link.
+func (s *Stream) flush() {
+	s.mu.Lock()
+	l := s.link
+	s.mu.Unlock()
+	if l == nil {
+		return
+	}
+	l.writing.Lock() // frames leave in the order they are cut
+	defer l.writing.Unlock()
+	for {
+		s.mu.Lock()
+		if s.link != l || s.sent >= len(s.pending) {
+			s.mu.Unlock()
+			return
+		}
+		part := s.pending[s.sent:min(s.sent+maxInput, len(s.pending))]
+		frame := wire.AppendFrame(nil, s.channel, part)
+		s.sent += len(part)
+		s.mu.Unlock()
+		if l.ws.Write(l.ctx, websocket.MessageBinary, frame) != nil {
+			return // sent again on the next link
+		}
+	}
+}
+
+// Resize says the size of this client's view.
+func (s *Stream) Resize(cols, rows int) {
+	s.mu.Lock()
+	s.cols, s.rows = cols, rows
+	l, ch := s.link, s.channel
+	s.mu.Unlock()
+	if l != nil {
+		l.say(&wire.Resize{Channel: ch, Cols: cols, Rows: rows}) // else attach says it
+	}
+}
+
+// Tab is the tab's id.
+func (s *Stream) Tab() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tab
+}
+
+// Offset is the next stream byte wanted.
+func (s *Stream) Offset() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.offset
+}
+
+// Unacked is how many typed bytes the server has not yet confirmed.
+func (s *Stream) Unacked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)
+}
+
+// Detach leaves the tab as it is.
+func (s *Stream) Detach(ctx context.Context) {
+	s.mu.Lock()
+	l, ch := s.link, s.channel
+	s.mu.Unlock()
+	if l != nil {
+		l.say(&wire.Detach{Channel: ch}) // a lost link leaves by itself
+	}
+	s.finish(context.Canceled)
+}
+
+// Done is closed when the shell has ended or the client is finished.
+func (s *Stream) Done() <-chan struct{} { return s.done }
+
+// Err says why the stream is done; nil after exit.
+func (s *Stream) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == errExited {
+		return nil
+	}
+	return s.err
+}
+
+var errExited = station.Errorf(station.ErrGone, "exited", "The shell has ended.")
+
+func (s *Stream) finish(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	s.err = err
+	s.ackTimer.Stop()
+	s.room.Broadcast()
+	close(s.done)
+}
+
+// output is called by the reader for each data frame.
+func (c *Client) output(l *link, num uint8, p []byte) {
+	c.mu.Lock()
+	s := l.channels[num]
+	c.mu.Unlock()
+	if s == nil {
+		return // detached meanwhile
+	}
+	s.mu.Lock()
+	n := min(s.snapshot, int64(len(p)))
+	s.mu.Unlock()
+	if n > 0 {
+		s.sink.Output(p[:n], true)
+	}
+	if int64(len(p)) > n {
+		s.sink.Output(p[n:], false)
+	}
+	s.mu.Lock()
+	s.snapshot -= n
+	s.drawn += n
+	s.offset += int64(len(p)) - n
+	due := s.offset-s.acked >= ackEvery || s.drawn-s.snapAcked >= ackEvery
+	s.mu.Unlock()
+	if due {
+		s.ack()
+	} else {
+		s.ackTimer.Reset(ackDelay)
+	}
+}
+
+// ack tells the server how far the sink has drawn.
+func (s *Stream) ack() {
+	s.mu.Lock()
+	l, ch := s.link, s.channel
+	offset, drawn := s.offset, s.drawn
+	ackOut, ackSnap := offset > s.acked, drawn > s.snapAcked
+	s.acked, s.snapAcked = offset, drawn
+	s.mu.Unlock()
+	if l == nil {
+		return
+	}
+	// A failed write is the reader's to see.
+	if ackSnap {
+		l.say(&wire.Ack{Channel: ch, Offset: drawn, Snapshot: true})
+	}
+	if ackOut {
+		l.say(&wire.Ack{Channel: ch, Offset: offset})
+	}
+}
+
+// control is called by the reader for each control message after welcome.
+func (c *Client) control(l *link, m wire.ServerMessage) {
+	switch m := m.(type) {
+	case *wire.Attached:
+		c.mu.Lock()
+		s := l.expected[m.Req.String()]
+		delete(l.expected, m.Req.String())
+		if s != nil {
+			l.channels[m.Channel] = s
+			c.remember(s)
+		}
+		c.mu.Unlock()
+		if s != nil {
+			s.attached(l, m)
+		}
+		c.answer(m.Req, m)
+	case *wire.Error:
+		c.mu.Lock()
+		s := l.expected[m.Req.String()]
+		delete(l.expected, m.Req.String())
+		c.mu.Unlock()
+		if !c.answer(m.Req, m) && s != nil {
+			s.finish(station.Errorf(station.ErrGone, m.Code, "%s", m.Message)) // its tab is gone
+		}
+	case *wire.Tabs:
+		if !c.answer(m.Req, m) && c.opt.Tabs != nil {
+			c.opt.Tabs(m.Tabs)
+		}
+	case *wire.Pong:
+		select {
+		case l.pong <- struct{}{}:
+		default:
+		}
+	default:
+		c.onStream(l, m)
+	}
+}
+
+// remember lists a stream for rejoining; the caller holds c.mu.
+func (c *Client) remember(s *Stream) {
+	for _, o := range c.streams {
+		if o == s {
+			return
+		}
+	}
+	c.streams = append(c.streams, s)
+}
+
+func (c *Client) answer(req wire.Req, m wire.ServerMessage) bool {
+	c.mu.Lock()
+	ch := c.calls[req.String()]
+	delete(c.calls, req.String())
+	c.mu.Unlock()
+	if ch == nil {
+		return false
+	}
+	ch <- m
+	return true
+}
+
+func (c *Client) streamOn(l *link, num uint8) *Stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return l.channels[num]
+}
+
+// onStream handles what concerns one channel.
+func (c *Client) onStream(l *link, m wire.ServerMessage) {
+	switch m := m.(type) {
+	case *wire.InputAck:
+		if s := c.streamOn(l, m.Channel); s != nil {
+			s.mu.Lock()
+			s.settle(m.Offset)
+			s.mu.Unlock()
+			s.flush()
+		}
+	case *wire.Size:
+		if s := c.streamOn(l, m.Channel); s != nil {
+			s.sink.Size(m.Cols, m.Rows)
+		}
+	case *wire.Resync:
+		if s := c.streamOn(l, m.Channel); s != nil {
+			s.mu.Lock()
+			s.snapshot, s.drawn, s.snapAcked = m.SnapshotBytes, 0, 0
+			s.offset, s.acked = m.Offset, m.Offset
+			s.mu.Unlock()
+			s.sink.Reset(m.SnapshotBytes)
+		}
+	case *wire.Detached:
+		c.mu.Lock()
+		delete(l.channels, m.Channel)
+		c.mu.Unlock()
+	case *wire.Exit:
+		if m.Channel == nil {
+			return
+		}
+		s := c.streamOn(l, *m.Channel)
+		c.mu.Lock()
+		delete(l.channels, *m.Channel)
+		c.mu.Unlock()
+		if s != nil {
+			s.sink.Exit(*m)
+			s.finish(errExited)
+		}
+	}
+}
