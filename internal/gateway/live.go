@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+
+	"github.com/coder/websocket"
+
+	"staithe/internal/auth"
+	"staithe/internal/station"
+	"staithe/internal/wire"
+)
+
+// maxPerUser is how many WebSockets one user may have open at once.
+const maxPerUser = 64
+
+// maxStrangers is how many WebSockets may be open that nobody signed in for.
+const maxStrangers = 256
+
+// ending is why a connection ends.
+type ending struct {
+	code   websocket.StatusCode
+	reason string
+	by     party
+}
+
+type party int
+
+const (
+	byGateway party = iota
+	byClient
+	byGuest
+)
+
+// live is one open WebSocket. Its handler ends it when ended is closed.
+type live struct {
+	cred    station.Credential // empty: nobody signed in
+	session station.ID         // empty: not about a session
+	once    sync.Once
+	ended   chan struct{}
+	why     ending // written before ended is closed
+}
+
+// end asks the handler to close; the first reason counts. It does not block.
+func (l *live) end(e ending) {
+	l.once.Do(func() {
+		l.why = e
+		close(l.ended)
+	})
+}
+
+// registry knows all open WebSockets: http.Server forgets a connection once it
+// is hijacked. Safe for concurrent use.
+type registry struct {
+	mu     sync.Mutex
+	conns  map[*live]struct{}
+	users  map[station.ID]int
+	closed bool
+	empty  chan struct{} // closed when closed and no connection is left
+}
+
+func newRegistry() *registry {
+	return &registry{conns: map[*live]struct{}{}, users: map[station.ID]int{}, empty: make(chan struct{})}
+}
+
+// add takes a connection in before it is upgraded, so that nothing that is
+// revoked meanwhile slips through. The error wraps ErrLimited or ErrUnavailable.
+func (r *registry) add(cred station.Credential, session station.ID) (*live, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := maxPerUser
+	if cred.User == "" {
+		most = maxStrangers
+	}
+	switch {
+	case r.closed:
+		return nil, station.Errorf(station.ErrUnavailable, "going_away", "The server is stopping; connect again in a moment.")
+	case r.users[cred.User] >= most:
+		return nil, station.Errorf(station.ErrLimited, "too_many_connections",
+			"There are %d connections open, the most there can be; close some pages and try again.", most)
+	}
+	l := &live{cred: cred, session: session, ended: make(chan struct{})}
+	r.conns[l] = struct{}{}
+	r.users[cred.User]++
+	return l, nil
+}
+
+func (r *registry) remove(l *live) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, l)
+	if r.users[l.cred.User]--; r.users[l.cred.User] == 0 {
+		delete(r.users, l.cred.User)
+	}
+	r.noteEmpty()
+}
+
+// noteEmpty is called with mu held.
+func (r *registry) noteEmpty() {
+	if r.closed && len(r.conns) == 0 {
+		close(r.empty)
+		r.conns = nil // only once: nothing is added after closed
+	}
+}
+
+func (r *registry) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.conns)
+}
+
+// credentials is every right that something is open with, each once.
+func (r *registry) credentials() []station.Credential {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen := map[station.Credential]bool{}
+	var out []station.Credential
+	for l := range r.conns {
+		if l.cred.User != "" && !seen[l.cred] {
+			seen[l.cred] = true
+			out = append(out, l.cred)
+		}
+	}
+	return out
+}
+
+// revoke ends what was opened with ended rights. A spared login's connections
+// end too, but with 1001: the page comes back at once with the same cookie.
+func (r *registry) revoke(v auth.Revocation) {
+	r.endAll(func(l *live) (ending, bool) {
+		if l.cred.ID != "" && l.cred.ID == v.Spare {
+			return ending{wire.CloseGoingAway, "the password was changed; connect again", byGateway}, v.Touches(l.cred)
+		}
+		return ending{wire.CloseUnauthorized, "your login or token has ended; sign in again", byGateway}, v.Touches(l.cred)
+	})
+}
+
+func (r *registry) sessionEnded(session station.ID, deleted bool) {
+	why := ending{wire.CloseAsleep, "the session went to sleep; wake it to go on", byGateway}
+	if deleted {
+		why = ending{wire.CloseDeleted, "the session was deleted", byGateway}
+	}
+	r.endAll(func(l *live) (ending, bool) { return why, l.session == session && session != "" })
+}
+
+// shutdown takes in no more and ends everything.
+func (r *registry) shutdown() {
+	r.mu.Lock()
+	first := !r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if !first {
+		return
+	}
+	r.endAll(func(*live) (ending, bool) {
+		return ending{wire.CloseGoingAway, "the server is going away; connect again", byGateway}, true
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.conns != nil {
+		r.noteEmpty()
+	}
+}
+
+// wait returns when the last connection is gone after shutdown.
+func (r *registry) wait(ctx context.Context) error {
+	select {
+	case <-r.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *registry) endAll(which func(*live) (ending, bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for l := range r.conns {
+		if why, yes := which(l); yes {
+			l.end(why) // only closes a channel
+		}
+	}
+}

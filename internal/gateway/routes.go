@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+)
+
+// routes is every way in.
+func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
+	mux := http.NewServeMux()
+	a := g.newAPI(mux)
+
+	post(a, "/setup", "setup", "Make the first admin", anyone, http.StatusCreated, g.setup)
+	get(a, "/setup", "setup-needed", "Whether there is no admin yet", anyone, g.setupNeeded)
+	post(a, "/login", "login", "Sign in", anyone, http.StatusOK, g.login)
+	post(a, "/logout", "logout", "Sign out", anyone, http.StatusNoContent, g.logout)
+	post(a, "/invite", "accept-link", "Set a password with an invite or reset link", anyone, http.StatusOK, g.acceptLink)
+	get(a, "/me", "me", "Who is signed in", everyUse, g.me)
+	post(a, "/me/password", "change-password", "Change the password", whole, http.StatusNoContent, g.changePassword)
+
+	post(a, "/tokens", "create-token", "Make an API token", whole, http.StatusCreated, g.createToken)
+	get(a, "/tokens", "list-tokens", "List the API tokens", whole, g.listTokens)
+	del(a, "/tokens/{id}", "delete-token", "Revoke an API token", whole, g.deleteToken)
+
+	get(a, "/users", "list-users", "List the users", admins, g.listUsers)
+	post(a, "/users", "create-user", "Make a user", admins, http.StatusCreated, g.createUser)
+	patch(a, "/users/{user}", "change-user", "Disable or enable a user, give or take admin rights", adminsOf, g.changeUser)
+	del(a, "/users/{user}", "delete-user", "Delete a user", adminsOf, g.deleteUser)
+	post(a, "/users/{user}/reset-link", "create-reset-link", "Make a link to set a new password", adminsOf, http.StatusCreated, g.createResetLink)
+
+	get(a, "/sessions", "list-sessions", "List the sessions", everyUse, g.listSessions)
+	post(a, "/sessions", "create-session", "Make a session", sessions, http.StatusCreated, g.createSession)
+	get(a, "/sessions/{session}", "get-session", "See a session", everyUse, g.getSession)
+	patch(a, "/sessions/{session}", "rename-session", "Rename a session", sessions, g.renameSession)
+	del(a, "/sessions/{session}", "delete-session", "Delete a session", sessions, g.deleteSession)
+	post(a, "/sessions/{session}/wake", "wake-session", "Wake a session", sessions, http.StatusOK, g.wakeSession)
+	post(a, "/sessions/{session}/sleep", "sleep-session", "Put a session to sleep", sessions, http.StatusOK, g.sleepSession)
+	post(a, "/sessions/{session}/tickets", "create-ticket", "Make a single-use ticket for a door of the session", everyUse, http.StatusCreated, g.createTicket)
+
+	get(a, "/sessions/{session}/tabs", "list-tabs", "List the tabs", terminal, g.listTabs)
+	post(a, "/sessions/{session}/tabs", "create-tab", "Open a tab", terminal, http.StatusCreated, g.createTab)
+	patch(a, "/sessions/{session}/tabs/{tab}", "rename-tab", "Rename a tab", terminal, g.renameTab)
+	del(a, "/sessions/{session}/tabs/{tab}", "close-tab", "Close a tab", terminal, g.closeTab)
+
+	document, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		return nil, fmt.Errorf("encode the OpenAPI document: %w", err)
+	}
+	mux.HandleFunc("GET /api/v1/openapi.json", openAPI(document))
+	mux.HandleFunc("/api/", g.noRoute)
+
+	mux.HandleFunc("GET /ws/sessions/{session}", g.mux)
+	mux.HandleFunc("GET /ws/terminal-probe", g.probe)
+	mux.HandleFunc("GET /ws/hello", g.hello)
+	mux.HandleFunc("/ws/", g.noRoute)
+
+	mux.HandleFunc("GET /healthz", g.health)
+	mux.HandleFunc("GET /readyz", g.readiness)
+	mux.HandleFunc("GET /metrics", g.serveMetrics)
+	pages, err := g.page(page)
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/", pages)
+	return g.wrap(mux), nil
+}
+
+func openAPI(document []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Write(document)
+	}
+}
