@@ -39,7 +39,7 @@ export class Wire implements Socket {
   open(): void {
     if (this.opened || this.cutOff) return
     this.opened = true
-    ;(this.onopen as (() => void) | null)?.()
+    this.onopen?.({} as Event)
   }
 
   send(message: Bytes): void {
@@ -57,7 +57,7 @@ export class Wire implements Socket {
 
   deliverDown(): void {
     const message = this.down.shift()
-    if (message) this.onmessage?.({ data: message.slice().buffer })
+    if (message) this.onmessage?.({ data: message.slice().buffer } as MessageEvent<unknown>)
   }
 
   /** Both ends lose what is under way; what was already at the server's door may still go in. */
@@ -75,6 +75,6 @@ export class Wire implements Socket {
     this.down = []
     const onclose = this.onclose
     this.onclose = null
-    onclose?.({ code, reason })
+    onclose?.({ code, reason } as CloseEvent)
   }
 }

@@ -213,6 +213,8 @@ export class Connection {
 
   #takeTabs(tabs: Tab[]): void {
     this.#tabs = tabs
+    // First the list, so that whoever hears of a tab's end knows its neighbours.
+    this.options.onTabs(tabs)
     const present = new Set(tabs.map((tab) => tab.tab))
     for (const stream of [...this.streams.values()]) {
       if (!present.has(stream.tab)) this.#drop(stream)
@@ -222,7 +224,6 @@ export class Connection {
       const stream = this.streams.get(tab.tab)
       if (stream?.ended && !tab.exited && stream.channel === null && stream.asked === null) this.#attach(stream)
     }
-    this.options.onTabs(tabs)
   }
 
   #drop(stream: Stream): void {

@@ -6,9 +6,9 @@ import type { Verdict } from './verdict'
 
 /** The part of a WebSocket that the link uses, so that tests can cut it where they like. */
 export interface Socket {
-  onopen: ((event: never) => void) | null
-  onmessage: ((event: { data: unknown }) => void) | null
-  onclose: ((event: { code: number; reason: string }) => void) | null
+  onopen: ((event: Event) => void) | null
+  onmessage: ((event: MessageEvent<unknown>) => void) | null
+  onclose: ((event: CloseEvent) => void) | null
   send(message: Bytes): void
   close(code?: number, reason?: string): void
 }

@@ -1,0 +1,65 @@
+/** A refusal in the server's own words (RFC 9457), or what stands for one when there is no answer. */
+export class Problem extends Error {
+  override name = 'Problem'
+
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    /** What the person reads. */
+    readonly sentence: string,
+  ) {
+    super(sentence)
+  }
+
+  /** No answer at all: the network or the server is away. */
+  get unreachable(): boolean {
+    return this.status === 0
+  }
+}
+
+async function readProblem(response: Response): Promise<Problem> {
+  let code = ''
+  let sentence = ''
+  try {
+    const body = (await response.json()) as { code?: unknown; detail?: unknown; title?: unknown }
+    if (typeof body.code === 'string') code = body.code
+    if (typeof body.detail === 'string') sentence = body.detail
+    else if (typeof body.title === 'string') sentence = body.title
+  } catch {
+    // Not a problem document, for example from a proxy in between.
+  }
+  return new Problem(response.status, code, sentence || fallback(response.status))
+}
+
+function fallback(status: number): string {
+  if (status === 401) return 'You are not logged in. Log in and try again.'
+  if (status === 404) return 'That does not exist, or is not yours.'
+  if (status === 429) return 'That was too often. Wait a moment and try again.'
+  if (status >= 500) return 'The server could not do that. Try again in a moment.'
+  return 'The server refused that. Reload the page and try again.'
+}
+
+export async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+  let response: Response
+  try {
+    response = await fetch(`/api/v1${path}`, {
+      method,
+      headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+      credentials: 'same-origin',
+      cache: 'no-store',
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+  } catch {
+    throw new Problem(0, 'unreachable', 'The server does not answer. Check your network; the page keeps trying.')
+  }
+  if (!response.ok) throw await readProblem(response)
+  if (response.status === 204) return undefined as T
+  const text = await response.text()
+  return (text ? JSON.parse(text) : undefined) as T
+}
+
+/** The sentence to show for anything that was thrown. */
+export function sentenceOf(error: unknown): string {
+  if (error instanceof Problem) return error.sentence
+  return 'Something in the page went wrong. Reload it and try again.'
+}

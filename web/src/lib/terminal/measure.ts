@@ -1,0 +1,30 @@
+import type { Size } from './connection'
+import { FONT, SCROLLBAR } from './screen.svelte'
+
+export const PADDING = { x: 10, y: 8 }
+
+/**
+ * How many cells an area holds, before any terminal is in it: a new shell
+ * should start in the right size instead of being told a moment later.
+ */
+export function estimate(width: number, height: number, fontSize: number): Size {
+  const context = document.createElement('canvas').getContext('2d')
+  let cell = { width: fontSize * 0.6, height: fontSize * 1.32 }
+  if (context) {
+    context.font = `${fontSize}px ${FONT}`
+    const m = context.measureText('W')
+    cell = { width: m.width, height: m.fontBoundingBoxAscent + m.fontBoundingBoxDescent }
+  }
+  const scale = window.devicePixelRatio || 1
+  const cellWidth = Math.floor(cell.width * scale) / scale
+  const cellHeight = Math.floor(Math.ceil(cell.height * scale) * 1.15) / scale
+  return {
+    cols: Math.max(2, Math.floor((width - 2 * PADDING.x - SCROLLBAR) / cellWidth)),
+    rows: Math.max(1, Math.floor((height - 2 * PADDING.y) / cellHeight)),
+  }
+}
+
+/** xterm measures its font when it opens: the font has to be there by then. */
+export async function fontReady(fontSize: number): Promise<void> {
+  await Promise.all([400, 650].map((weight) => document.fonts.load(`${weight} ${fontSize}px ${FONT}`))).catch(() => [])
+}

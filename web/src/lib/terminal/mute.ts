@@ -1,0 +1,73 @@
+// Programs ask the terminal questions, and xterm.js answers by "typing". While
+// the past is drawn again, or somebody else drives, an answer would end up in a
+// shell that asked nothing. The questions are taken out where they are parsed;
+// what a person types at the same moment passes.
+
+interface Disposable {
+  dispose(): void
+}
+
+type Params = (number | number[])[]
+interface FunctionId {
+  prefix?: string
+  intermediates?: string
+  final: string
+}
+
+/** The parser hooks shared by @xterm/xterm and @xterm/headless. */
+export interface Parser {
+  registerCsiHandler(id: FunctionId, run: (params: Params) => boolean): Disposable
+  registerDcsHandler(id: FunctionId, run: (data: string, params: Params) => boolean): Disposable
+  registerOscHandler(id: number, run: (data: string) => boolean): Disposable
+}
+
+const questions: FunctionId[] = [
+  { final: 'c' },
+  { prefix: '>', final: 'c' },
+  { prefix: '=', final: 'c' },
+  { final: 'n' },
+  { prefix: '?', final: 'n' },
+  { intermediates: '$', final: 'p' },
+  { prefix: '?', intermediates: '$', final: 'p' },
+  { prefix: '>', final: 'q' },
+  { prefix: '?', final: 'u' },
+]
+
+/** Window operations that report; the others move or resize and answer nothing. */
+const reports = new Set([11, 13, 14, 15, 16, 18, 19, 20, 21])
+
+const FOCUS = ['\x1b[I', '\x1b[O']
+
+export class Mute {
+  muted = true
+  #swallowFocus = false
+
+  constructor(parser: Parser) {
+    const mutedNow = () => this.muted
+    for (const id of questions) parser.registerCsiHandler(id, mutedNow)
+    parser.registerCsiHandler({ final: 't' }, ([first]) => this.muted && reports.has(first as number))
+    parser.registerDcsHandler({ intermediates: '$', final: 'q' }, mutedNow)
+    parser.registerDcsHandler({ intermediates: '+', final: 'q' }, mutedNow)
+    for (const id of [4, 10, 11, 12]) {
+      parser.registerOscHandler(id, (data) => this.muted && data.split(';').includes('?'))
+    }
+    parser.registerCsiHandler({ prefix: '?', final: 'h' }, (params) => {
+      if (this.muted && params.includes(1004)) this.#expectFocusReport()
+      return false
+    })
+  }
+
+  /** Whether xterm's data may go to the shell. All that a person types may. */
+  passes(data: string): boolean {
+    return !(FOCUS.includes(data) && (this.muted || this.#swallowFocus))
+  }
+
+  /**
+   * Switching focus events on makes xterm report the focus at once, in the same
+   * breath. The mode must be set, the report must not be sent.
+   */
+  #expectFocusReport(): void {
+    this.#swallowFocus = true
+    queueMicrotask(() => (this.#swallowFocus = false))
+  }
+}

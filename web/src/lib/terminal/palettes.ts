@@ -1,0 +1,53 @@
+import type { ITheme } from '@xterm/xterm'
+
+/** The harbour after sunset: ink water, sodium lamps, port and starboard lights. */
+export const dusk: ITheme = {
+  background: '#0e151e',
+  foreground: '#d3dae1',
+  cursor: '#f0b35a',
+  cursorAccent: '#0e151e',
+  selectionBackground: '#2c4a66',
+  selectionInactiveBackground: '#223446',
+  black: '#1c2733',
+  red: '#e2766d',
+  green: '#80bd8d',
+  yellow: '#e3b461',
+  blue: '#74a5d9',
+  magenta: '#b990cb',
+  cyan: '#63b8b6',
+  white: '#c5cdd5',
+  brightBlack: '#64758a',
+  brightRed: '#f2948a',
+  brightGreen: '#a0d4a9',
+  brightYellow: '#f4cd82',
+  brightBlue: '#97c0ec',
+  brightMagenta: '#d0ade0',
+  brightCyan: '#88d3d0',
+  brightWhite: '#f1f4f6',
+}
+
+/** The same place in morning fog: paper, wet timber, deep water. */
+export const fog: ITheme = {
+  background: '#fbfaf7',
+  foreground: '#25313c',
+  cursor: '#b0541c',
+  cursorAccent: '#fbfaf7',
+  selectionBackground: '#c9dbe8',
+  selectionInactiveBackground: '#dfe6ea',
+  black: '#25313c',
+  red: '#b03a31',
+  green: '#2c7543',
+  yellow: '#8b6200',
+  blue: '#215ca1',
+  magenta: '#83449b',
+  cyan: '#0f6f76',
+  white: '#7d8891',
+  brightBlack: '#66727c',
+  brightRed: '#cb4a3f',
+  brightGreen: '#398a52',
+  brightYellow: '#a3750c',
+  brightBlue: '#2f72bd',
+  brightMagenta: '#9a57b3',
+  brightCyan: '#1a868d',
+  brightWhite: '#4c5862',
+}

@@ -1,0 +1,29 @@
+import { Recorder } from './recorder'
+import type { Screen } from './screen.svelte'
+import type { Ended, Stream } from './stream'
+
+/** What the page shows of one attached tab. */
+export class TabView {
+  ended = $state.raw<Ended | null>(null)
+  attached = $state(false)
+  driver = $state(false)
+  bell = $state(false)
+  /** Typed, never delivered: shown until the person has seen it. */
+  lost = $state('')
+  readonly recorder: Recorder | null
+
+  constructor(
+    readonly tab: string,
+    readonly screen: Screen,
+    record: boolean,
+  ) {
+    this.recorder = record ? new Recorder() : null
+  }
+
+  follow(stream: Stream): void {
+    this.ended = stream.ended
+    this.attached = stream.channel !== null
+    this.driver = stream.driver
+    this.screen.driver = stream.driver
+  }
+}

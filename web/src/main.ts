@@ -1,0 +1,10 @@
+import { mount } from 'svelte'
+import '@fontsource-variable/instrument-sans'
+import '@fontsource-variable/jetbrains-mono'
+import '@fontsource-variable/newsreader'
+import '@xterm/xterm/css/xterm.css'
+import './app.css'
+import '$lib/ui/menu.css'
+import App from './App.svelte'
+
+mount(App, { target: document.getElementById('app')! })
