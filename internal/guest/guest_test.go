@@ -132,9 +132,9 @@ func (s *sink) Reset(int64)      { s.do(func() { s.resets++; s.redraw.Reset() })
 func (s *sink) Exit(e wire.Exit) { s.do(func() { s.exit = &e }) }
 func (s *sink) Unsent(p []byte)  { s.do(func() { s.unsent.Write(p) }) }
 func (s *sink) Size(c, r int)    { s.do(func() { s.sizes = append(s.sizes, fmt.Sprintf("%dx%d", c, r)) }) }
-func (s *sink) Output(p []byte, redraw bool) {
+func (s *sink) Output(p []byte, what muxclient.Kind) {
 	s.do(func() {
-		if redraw {
+		if what == muxclient.Redraw {
 			s.redraw.Write(p)
 		} else {
 			s.out.Write(p)

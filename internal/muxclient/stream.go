@@ -27,8 +27,8 @@ const (
 type Sink interface {
 	// Reset: what was drawn before is void; a redraw of n bytes follows.
 	Reset(n int64)
-	// Output is snapshot bytes (redraw) or stream bytes. p is only lent.
-	Output(p []byte, redraw bool)
+	// Output is bytes to draw; what they are says which. p is only lent.
+	Output(p []byte, what Kind)
 	// Size: the terminal has this size from here on.
 	Size(cols, rows int)
 	// Exit: the shell has ended; nothing follows.
@@ -36,6 +36,17 @@ type Sink interface {
 	// Unsent: the tab was started anew; this typed input never arrived.
 	Unsent(p []byte)
 }
+
+// Kind says what output is.
+type Kind int
+
+// A redraw is no part of the stream. The past was put out before this client
+// attached, the present since: queries of the past must not be answered again.
+const (
+	Redraw Kind = iota
+	Past
+	Present
+)
 
 // Stream is one attached tab. Methods are safe for concurrent use.
 type Stream struct {
@@ -48,6 +59,8 @@ type Stream struct {
 	tab        string
 	epoch      string
 	offset     int64 // next stream byte wanted
+	head       int64 // stream bytes before it are the past
+	driver     bool
 	snapshot   int64 // redraw bytes still to come
 	drawn      int64 // of the redraw
 	acked      int64
@@ -150,7 +163,7 @@ func (s *Stream) attached(l *link, m *wire.Attached) {
 	fresh := s.epoch != m.Epoch
 	s.tab, s.epoch, s.link, s.channel = m.Tab, m.Epoch, l, m.Channel
 	s.snapshot, s.drawn, s.snapAcked = m.SnapshotBytes, 0, 0
-	s.offset, s.acked = m.Offset, m.Offset
+	s.offset, s.acked, s.head = m.Offset, m.Offset, m.Head
 	s.settle(m.InputOffset)
 	if fresh && len(s.pending) == 0 {
 		s.typed0 = m.InputOffset
@@ -244,6 +257,14 @@ func (s *Stream) Tab() string {
 	return s.tab
 }
 
+// Driver reports whether this client's size rules, and its terminal answers
+// the program's queries.
+func (s *Stream) Driver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.driver
+}
+
 // Offset is the next stream byte wanted.
 func (s *Stream) Offset() int64 {
 	s.mu.Lock()
@@ -306,12 +327,15 @@ func (c *Client) output(l *link, num uint8, p []byte) {
 	}
 	s.mu.Lock()
 	n := min(s.snapshot, int64(len(p)))
+	past := min(max(s.head-s.offset, 0), int64(len(p))-n)
 	s.mu.Unlock()
-	if n > 0 {
-		s.sink.Output(p[:n], true)
-	}
-	if int64(len(p)) > n {
-		s.sink.Output(p[n:], false)
+	for _, part := range []struct {
+		p    []byte
+		what Kind
+	}{{p[:n], Redraw}, {p[n : n+past], Past}, {p[n+past:], Present}} {
+		if len(part.p) > 0 {
+			s.sink.Output(part.p, part.what)
+		}
 	}
 	s.mu.Lock()
 	s.snapshot -= n
@@ -434,6 +458,8 @@ func (c *Client) onStream(l *link, m wire.ServerMessage) {
 			s.mu.Unlock()
 			s.sink.Reset(m.SnapshotBytes)
 		}
+	case *wire.Presence:
+		c.presence(l, m)
 	case *wire.Detached:
 		c.mu.Lock()
 		delete(l.channels, m.Channel)
@@ -450,5 +476,27 @@ func (c *Client) onStream(l *link, m wire.ServerMessage) {
 			s.sink.Exit(*m)
 			s.finish(errExited)
 		}
+	}
+}
+
+// presence notes on which streams this client drives.
+func (c *Client) presence(l *link, m *wire.Presence) {
+	driver := false
+	c.mu.Lock()
+	me := c.welcome.You.Client
+	var streams []*Stream
+	for _, s := range l.channels {
+		streams = append(streams, s)
+	}
+	c.mu.Unlock()
+	for _, p := range m.Clients {
+		driver = driver || p.Driver && p.Client == me
+	}
+	for _, s := range streams {
+		s.mu.Lock()
+		if s.tab == m.Tab {
+			s.driver = driver
+		}
+		s.mu.Unlock()
 	}
 }
