@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// pageRoutes are the addresses that the page itself takes apart; each prefix
-// that ends in / takes all below it.
-var pageRoutes = []string{"/setup", "/login", "/invite", "/settings", "/account", "/users", "/admin", "/sessions", "/s/", "/sessions/", "/settings/", "/admin/"}
+// pageRoutes are the addresses that the page itself takes apart; one that ends
+// in / takes all below it.
+var pageRoutes = []string{"/setup", "/login", "/invite", "/s/"}
 
 // types are for what Go's own table may not know on a bare host.
 var types = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8",
@@ -35,17 +35,13 @@ func (g *Gateway) page(dist fs.FS) (http.Handler, error) {
 			return
 		}
 		if isPage(r.URL.Path) {
-			servePage(w, index)
+			servePage(w, index, http.StatusOK)
 			return
 		}
-		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+		name := strings.TrimPrefix(r.URL.Path, "/")
 		typ, known := types[path.Ext(name)]
-		if dist == nil || !known || !fs.ValidPath(name) {
-			g.noRoute(w, r)
-			return
-		}
-		if info, err := fs.Stat(dist, name); err != nil || info.IsDir() {
-			g.noRoute(w, r)
+		if dist == nil || !known || !isFile(dist, name) {
+			g.lost(w, r, index)
 			return
 		}
 		w.Header().Set("Content-Type", typ)
@@ -57,8 +53,26 @@ func (g *Gateway) page(dist fs.FS) (http.Handler, error) {
 	}), nil
 }
 
+func isFile(dist fs.FS, name string) bool {
+	if !fs.ValidPath(name) {
+		return false
+	}
+	info, err := fs.Stat(dist, name)
+	return err == nil && !info.IsDir()
+}
+
+// lost answers a person with the page, which says that it knows no such
+// address, and a program with a problem document.
+func (g *Gateway) lost(w http.ResponseWriter, r *http.Request, index []byte) {
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		servePage(w, index, http.StatusNotFound)
+		return
+	}
+	g.noRoute(w, r)
+}
+
 func isPage(p string) bool {
-	if p == "/" {
+	if p == "/" || p == "/index.html" {
 		return true
 	}
 	for _, route := range pageRoutes {
@@ -69,9 +83,10 @@ func isPage(p string) bool {
 	return false
 }
 
-func servePage(w http.ResponseWriter, index []byte) {
+func servePage(w http.ResponseWriter, index []byte, status int) {
 	w.Header().Set("Content-Type", types[".html"])
 	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(status)
 	w.Write(index)
 }
 

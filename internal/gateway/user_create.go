@@ -16,7 +16,7 @@ type createUserInput struct {
 
 type createdUser struct {
 	Newcomer
-	InviteURL       string     `json:"invite_url,omitempty" doc:"Give it to the person; it works once"`
+	Invite          string     `json:"invite,omitempty" doc:"Give it to the person; it works once"`
 	InviteExpiresAt *time.Time `json:"invite_expires_at,omitempty"`
 }
 
@@ -30,7 +30,7 @@ func (g *Gateway) createUser(ctx context.Context, _ caller, in *createUserInput)
 	if link == nil {
 		return answer(createdUser{Newcomer: g.welcome(ctx, u)}, nil)
 	}
-	return answer(createdUser{Newcomer: Newcomer{User: u}, InviteURL: g.inviteURL(link), InviteExpiresAt: &link.ExpiresAt}, nil)
+	return answer(createdUser{Newcomer: Newcomer{User: u}, Invite: g.inviteURL(link), InviteExpiresAt: &link.ExpiresAt}, nil)
 }
 
 // inviteURL carries the token in the fragment: it reaches no server log and no

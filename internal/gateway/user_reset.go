@@ -6,7 +6,7 @@ import (
 )
 
 type resetLink struct {
-	URL       string    `json:"url" doc:"Give it to the person; it works once"`
+	Link      string    `json:"link" doc:"Give it to the person; it works once"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
