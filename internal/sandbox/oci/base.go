@@ -12,7 +12,7 @@ import (
 )
 
 // baseVersion changes when the base is built another way.
-const baseVersion = "1"
+const baseVersion = "2"
 
 // baseDir is the read-only root that all sandboxes share.
 type baseDir struct {
@@ -105,6 +105,12 @@ func buildBase(dir string, b baseDir) (err error) {
 	// The umask may have closed what everyone inside must read.
 	if err := openModes(rootfs); err != nil {
 		return err
+	}
+	// runc gives what it mounts the mode of the folder below, whatever is asked.
+	for _, name := range []string{"tmp", "var/tmp"} {
+		if err := os.Chmod(filepath.Join(rootfs, name), 0o777|fs.ModeSticky); err != nil {
+			return err
+		}
 	}
 	return os.Rename(tmp, filepath.Join(dir, b.name))
 }

@@ -1,7 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -11,8 +16,8 @@ import (
 func int80(nr, a, b uintptr) int32
 
 // socketcall32 asks for an AF_ALG socket through the 32-bit table, whose one
-// call for all of sockets hides the family from a seccomp filter. The
-// sandbox's filter kills who tries; that is a denial too.
+// call for all of sockets hides the family from a seccomp filter. The sandbox's
+// filter kills the thread that uses that table at all.
 func socketcall32([]string) error {
 	low, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_32BIT)
 	if err != nil {
@@ -20,8 +25,27 @@ func socketcall32([]string) error {
 	}
 	binary.LittleEndian.PutUint32(low[0:], unix.AF_ALG)
 	binary.LittleEndian.PutUint32(low[4:], unix.SOCK_SEQPACKET)
-	if r := int80(102, 1, addr(low)); r < 0 {
-		return syscall.Errno(-r)
+
+	runtime.GOMAXPROCS(4) // the killed thread takes one with it
+	thread, answer := make(chan int), make(chan int32, 1)
+	go func() {
+		runtime.LockOSThread()
+		thread <- unix.Gettid()
+		answer <- int80(102, 1, addr(low))
+	}()
+	task := fmt.Sprintf("/proc/self/task/%d/status", <-thread)
+	for {
+		select {
+		case r := <-answer:
+			if r < 0 {
+				return syscall.Errno(-r)
+			}
+			return nil
+		default:
+			// The first thread stays as a zombie.
+			if b, err := os.ReadFile(task); err != nil || bytes.Contains(b, []byte("\nState:\tZ")) {
+				return errors.New("the thread was killed")
+			}
+		}
 	}
-	return nil
 }

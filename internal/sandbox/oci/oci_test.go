@@ -1,0 +1,66 @@
+package oci
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+
+	"staithe/internal/sandbox"
+	"staithe/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+// each runs a test with every engine there is code for. Root must have both:
+// what is not tried is not true.
+func each(t *testing.T, f func(t *testing.T, open sandboxtest.Open)) {
+	for _, kind := range []engineKind{crun, runc} {
+		t.Run(string(kind), func(t *testing.T) { f(t, opener(t, string(kind))) })
+	}
+}
+
+func opener(t *testing.T, engine string) sandboxtest.Open {
+	t.Helper()
+	if bad := firstFailed(Preflight(engine)); bad != nil {
+		if os.Geteuid() == 0 {
+			t.Fatal(bad)
+		}
+		t.Skip(bad)
+	}
+	return func(t *testing.T, data string) sandbox.Runtime {
+		t.Helper()
+		rt, err := New(Options{Data: data, Engine: engine, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { rt.Close() })
+		return rt
+	}
+}
+
+func TestConformance(t *testing.T) { each(t, sandboxtest.Run) }
+
+func TestAbuse17_NamesAreNeverFolded(t *testing.T) { each(t, sandboxtest.NamesAreNeverFolded) }
+
+func TestAbuse35_HostIsOutOfReach(t *testing.T) { each(t, sandboxtest.HostIsOutOfReach) }
+
+func TestAbuse38_KernelIsClosed(t *testing.T) { each(t, sandboxtest.KernelIsClosed) }
+
+func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) {
+	each(t, func(t *testing.T, open sandboxtest.Open) { sandboxtest.GuestSurvives(t, open, "TestChild") })
+}
+
+func TestAbuse40_StopWithoutNotes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("without cgroups, the notes are all there is")
+	}
+	each(t, sandboxtest.StopWithoutNotes)
+}
+
+// TestChild is the gateway that TestAbuse40_GuestSurvivesTheGateway kills. Its
+// engine is the default: that of either survives alike.
+func TestChild(t *testing.T) {
+	if os.Getenv("SANDBOXTEST_CHILD") != "" {
+		sandboxtest.Child(t, opener(t, ""))
+	}
+}

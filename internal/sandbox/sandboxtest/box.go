@@ -1,0 +1,219 @@
+package sandboxtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+)
+
+// Open makes a Runtime over a data directory, as a fresh process would. It
+// registers its own cleanup.
+type Open func(t *testing.T, data string) sandbox.Runtime
+
+// guestPath builds the probe guest once for all tests of a process. It stays in
+// the user's temporary folder under its process id until Cleanup.
+var guestPath = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "probeguest")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "guest")
+	build := exec.Command("go", "build", "-o", path, "staithe/internal/sandbox/sandboxtest/testdata/probeguest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the probe guest: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// Main runs a provider's tests and removes what the suite built. Call it from
+// TestMain.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if path, err := guestPath(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	return code
+}
+
+// Guest is the path of the probe guest.
+func Guest(t testing.TB) string {
+	t.Helper()
+	path, err := guestPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Spec is a sandbox of a fresh session for the user with that range.
+func Spec(t testing.TB, home string, uidRange int) sandbox.Spec {
+	t.Helper()
+	id := station.NewID()
+	return sandbox.Spec{
+		Session: id, Hostname: "main", UserName: "ann", Home: home, UIDRange: uidRange,
+		Guest: Guest(t), Config: fmt.Sprintf(`{"session":%q}`, id),
+	}
+}
+
+// Home makes a user's home.
+func Home(t testing.TB, uidRange int) string {
+	t.Helper()
+	home := filepath.Join(t.TempDir(), "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		id := station.HostUID(uidRange, station.SandboxUID)
+		if err := os.Chown(home, id, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return home
+}
+
+// box is one running sandbox under test.
+type box struct {
+	sandbox.Spec
+	rt   sandbox.Runtime
+	http *http.Client
+}
+
+// start starts a sandbox and ends it with the test.
+func start(t testing.TB, rt sandbox.Runtime, spec sandbox.Spec) *box {
+	t.Helper()
+	if err := rt.Start(t.Context(), spec); err != nil {
+		t.Fatalf("start: %+v", err)
+	}
+	t.Cleanup(func() {
+		if err := rt.Stop(context.Background(), spec.Session); err != nil {
+			t.Error(err)
+		}
+	})
+	return reach(rt, spec)
+}
+
+// reach talks to a sandbox that was started before.
+func reach(rt sandbox.Runtime, spec sandbox.Spec) *box {
+	return &box{Spec: spec, rt: rt, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return rt.Dial(ctx, spec.Session)
+		},
+	}}}
+}
+
+// health says whether the guest answers as its session.
+func (b *box) health() error {
+	res, err := b.http.Get("http://guest/v1/health")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	var h struct{ Session station.ID }
+	if err := json.NewDecoder(res.Body).Decode(&h); err != nil || h.Session != b.Session {
+		return fmt.Errorf("guest of %s answered as %q: %w", b.Session, h.Session, err)
+	}
+	return nil
+}
+
+// answer is what a command said and how it ended.
+type answer struct {
+	Out  string `json:"out"`
+	Code int    `json:"code"`
+}
+
+// run runs a command in the sandbox as the person, or as its root.
+func (b *box) run(t testing.TB, root bool, argv ...string) answer {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"argv": argv, "root": root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := b.http.Post("http://guest/run", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var a answer
+	if err := json.NewDecoder(res.Body).Decode(&a); err != nil {
+		t.Fatalf("%v: %v", argv, err)
+	}
+	return a
+}
+
+// sh runs a shell command as the person and wants it to succeed.
+func (b *box) sh(t testing.TB, script string) string {
+	t.Helper()
+	a := b.run(t, false, "/bin/sh", "-c", script)
+	if a.Code != 0 {
+		t.Fatalf("%s: exit %d\n%s", script, a.Code, a.Out)
+	}
+	return strings.TrimSpace(a.Out)
+}
+
+// guestInside is found through /proc, as providers may put it anywhere.
+func (b *box) guestInside(t testing.TB) string {
+	t.Helper()
+	return strings.Split(b.run(t, false, "/bin/cat", "/proc/1/cmdline").Out, "\x00")[0]
+}
+
+// denied runs an attack and wants it refused by the kernel: either with an
+// error, or by the filter's killing it.
+func (b *box) denied(t *testing.T, root bool, attack string, args ...string) {
+	t.Helper()
+	a := b.run(t, root, append([]string{b.guestInside(t), "probe", attack}, args...)...)
+	killed := a.Code == -1 && a.Out == "" // by a signal: SIGSYS
+	refused := a.Code == 0 && strings.HasPrefix(a.Out, "denied: ")
+	if !killed && !refused {
+		t.Errorf("%s %v (root inside: %v): exit %d, %q", attack, args, root, a.Code, a.Out)
+	}
+	if testing.Verbose() {
+		t.Logf("%s %v (root inside: %v): %s", attack, args, root, strings.TrimSpace(a.Out))
+	}
+}
+
+// pid is the guest's pid on the host.
+func (b *box) pid(t testing.TB) int {
+	t.Helper()
+	for _, info := range list(t, b.rt) {
+		if info.Session == b.Session && info.Running {
+			return info.PID
+		}
+	}
+	t.Fatalf("%s does not run", b.Session)
+	return 0
+}
+
+func list(t testing.TB, rt sandbox.Runtime) []sandbox.Info {
+	t.Helper()
+	infos, err := rt.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return infos
+}
+
+// longData is a data directory whose sockets have longer paths than a socket's
+// address holds.
+func longData(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long name ", 12))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
