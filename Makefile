@@ -1,0 +1,66 @@
+# staithe: `make run` to use it, `make test` to prove it.
+
+GO       ?= go
+VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+PAGE_SRC := $(shell find web/src web/public web/index.html web/vite.config.ts web/package.json -type f 2>/dev/null)
+
+export GOFLAGS += -buildvcs=false
+
+.PHONY: help run setup setup-test build test check unit race fuzz page e2e bench soak clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: setup build ## set up, build, serve, print the link
+	@exec bin/staithe serve
+
+setup: ## install what building and running needs
+	@tools/setup.sh run
+
+setup-test: ## install what the tests need besides
+	@tools/setup.sh test
+
+build: web/dist/index.html ## the page and bin/staithe
+	$(GOBUILD) -o cmd/staithe/embedded/staithe-guest ./cmd/staithe-guest
+	$(GOBUILD) -o bin/staithe ./cmd/staithe
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+
+web/dist/index.html: web/node_modules/.package-lock.json $(PAGE_SRC)
+	cd web && npm run build
+
+test: setup-test build check race fuzz page e2e ## everything; what CI runs
+	@echo "make test: all passed"
+
+check: ## formatting, vet, staticcheck, house rules
+	@test -z "$$(gofmt -l cmd internal web/*.go)" || { gofmt -l cmd internal web/*.go; echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+unit: build ## Go tests without the race detector
+	$(GO) test ./...
+
+race: build ## Go tests with the race detector
+	$(GO) test -race -timeout 15m ./...
+
+fuzz: ## each fuzz target for a few seconds
+	@tools/fuzz.sh 3s
+
+page: web/dist/index.html ## the page's types and unit tests
+	cd web && npm run check && npm test
+
+e2e: build ## the running binary, driven in Chromium
+	cd web && npm run e2e
+
+bench: build ## measure; the figures are in doc/benchmarks.md
+	$(GO) run ./internal/e2e/bench
+
+soak: build ## hours of fuzzing, drops and kills; SOAK=10m sets each part's time
+	@tools/soak.sh
+
+clean: ## remove what was built
+	rm -rf bin web/node_modules cmd/staithe/embedded/staithe-guest
+	find web/dist -mindepth 1 ! -name .keep -delete

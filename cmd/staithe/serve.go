@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"staithe/internal/auth"
+	"staithe/internal/config"
+	"staithe/internal/fleet"
+	"staithe/internal/gateway"
+	"staithe/internal/sandbox/oci"
+	"staithe/internal/station"
+	"staithe/internal/store"
+	"staithe/internal/volume"
+	"staithe/web"
+)
+
+// configFlags adds the settings' flags to a command.
+func configFlags(c *cobra.Command) *config.Loader {
+	fs := flag.NewFlagSet("staithe", flag.ContinueOnError)
+	l := config.Register(fs)
+	c.Flags().AddGoFlagSet(fs)
+	return l
+}
+
+func serveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve workstations",
+		Long: `Serve the page, the API and the sessions.
+
+While there is no admin, it prints a single-use link to make one. Each flag has
+an environment name: --listen is STAITHE_LISTEN. Sessions outlive the server:
+stop it, start it again, and every shell is still there.`,
+		Args: cobra.NoArgs,
+	}
+	loader := configFlags(c)
+	show := c.Flags().Bool("print-config", false, "print the settings in force and exit")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loader.Load(os.Getenv)
+		if err != nil {
+			return err
+		}
+		if *show {
+			return cfg.Print(cmd.OutOrStdout())
+		}
+		return serve(cmd.Context(), cfg, cmd.OutOrStdout(), newLog(cfg))
+	}
+	return c
+}
+
+func newLog(cfg config.Config) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+// serve runs a server until ctx ends. It writes the setup and ready lines to
+// out.
+func serve(ctx context.Context, cfg config.Config, out io.Writer, log *slog.Logger) (err error) {
+	data, err := openData(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	// The port comes before anything else is made: a second start by mistake
+	// must change nothing.
+	ln, err := listen(ctx, cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	p, err := assemble(ctx, cfg, data, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.gateway.Bind(ln.Addr()); err != nil {
+		return err
+	}
+	if err := p.fleet.Recover(ctx); err != nil {
+		return err
+	}
+	if err := p.offerSetup(ctx, out); err != nil {
+		return err
+	}
+	var work sync.WaitGroup
+	running, stop := context.WithCancel(ctx)
+	work.Go(func() { p.fleet.Run(running) })
+	defer work.Wait()
+	defer stop()
+	fmt.Fprintf(out, "ready: %s/\n", p.gateway.Origin())
+	return p.gateway.Serve(ctx, ln)
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	switch {
+	case err == nil:
+		return ln, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, station.Errorf(station.ErrConflict, "port_taken", "Something already listens on %s; stop it, or choose another port with --listen HOST:PORT.", addr).Because(err)
+	case errors.Is(err, syscall.EACCES):
+		return nil, station.Errorf(station.ErrForbidden, "port_forbidden", "This user may not listen on %s; take a port above 1023 with --listen HOST:PORT.", addr).Because(err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, station.Errorf(station.ErrInvalid, "no_such_address", "This machine does not have the address of %s; choose one of its own with --listen HOST:PORT.", addr).Because(err)
+	}
+	return nil, station.Errorf(station.ErrInvalid, "bad_listen", "Cannot listen on %s; give --listen HOST:PORT.", addr).Because(err)
+}
+
+// program is the parts of a server, wired.
+type program struct {
+	store   *store.Store
+	auth    *auth.Auth
+	runtime *oci.Runtime
+	fleet   *fleet.Fleet
+	gateway *gateway.Gateway
+}
+
+func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.Logger) (p *program, err error) {
+	p = &program{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	if p.store, err = store.Open(ctx, data.path); err != nil {
+		return p, err
+	}
+	signer, err := data.signer()
+	if err != nil {
+		return p, err
+	}
+	guestPath, err := installGuest(data.path)
+	if err != nil {
+		return p, err
+	}
+	volumes, err := volume.Open(data.path)
+	if err != nil {
+		return p, err
+	}
+	if p.runtime, err = oci.New(oci.Options{Data: data.path, Engine: engine(cfg), Log: log}); err != nil {
+		return p, err
+	}
+	if err := p.runtime.Prepare(ctx); err != nil {
+		return p, err
+	}
+	if p.auth, err = auth.New(auth.Options{Store: p.store, Log: log}); err != nil {
+		return p, err
+	}
+	p.fleet, err = fleet.New(fleet.Options{Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log})
+	if err != nil {
+		return p, err
+	}
+	p.gateway, err = gateway.New(gateway.Options{
+		Config: cfg, Auth: p.auth, Fleet: p.fleet, Log: log, Page: web.Dist(), Version: version,
+		Ready: []gateway.Check{
+			{Name: "store", Ask: p.store.Ready},
+			{Name: "runtime", Ask: func(ctx context.Context) error {
+				_, err := p.runtime.List(ctx)
+				return err
+			}},
+		},
+	})
+	return p, err
+}
+
+// engine is the runtime to use, "" for whichever is there.
+func engine(cfg config.Config) string {
+	if cfg.Runtime == "auto" {
+		return ""
+	}
+	return cfg.Runtime
+}
+
+// offerSetup prints the setup link while there is no admin.
+func (p *program) offerSetup(ctx context.Context, out io.Writer) error {
+	needed, err := p.auth.SetupNeeded(ctx)
+	if err != nil || !needed {
+		return err
+	}
+	token, err := p.auth.NewSetupToken(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "setup: %s/setup#%s\n", p.gateway.Origin(), token.Reveal())
+	return nil
+}
+
+func (p *program) close() error {
+	var errs []error
+	if p.runtime != nil {
+		errs = append(errs, p.runtime.Close())
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	return errors.Join(errs...)
+}

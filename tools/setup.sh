@@ -1,0 +1,51 @@
+#!/bin/sh
+# Installs what is missing: `setup.sh run` for building and running staithe,
+# `setup.sh test` for its tests too. As root it uses the package manager;
+# otherwise it says the exact command.
+set -eu
+
+need_go="1.26"
+need_node="20"
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+command -v go >/dev/null 2>&1 || fail "Go $need_go or newer is needed: install it from your distribution or go.dev, and put it in PATH."
+command -v node >/dev/null 2>&1 || fail "Node.js $need_node or newer is needed: install it from your distribution or nodejs.org."
+command -v npm >/dev/null 2>&1 || fail "npm is needed; it comes with Node.js."
+go_version=$(go env GOVERSION | sed 's/^go//')
+[ "$(printf '%s\n%s\n' "$need_go" "$go_version" | sort -V | head -n1)" = "$need_go" ] ||
+	fail "Go $need_go or newer is needed; this is $go_version."
+[ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$need_node" ] ||
+	fail "Node.js $need_node or newer is needed; this is $(node --version)."
+
+packages=""
+want() { packages="$packages $1"; }
+
+command -v crun >/dev/null 2>&1 || command -v runc >/dev/null 2>&1 || want crun
+if [ "$(id -u)" != 0 ]; then
+	command -v newuidmap >/dev/null 2>&1 || want uidmap
+fi
+if [ "${1:-run}" = test ]; then
+	# The tests run both runtimes, and a real browser.
+	for p in crun runc; do command -v "$p" >/dev/null 2>&1 || want "$p"; done
+	command -v newuidmap >/dev/null 2>&1 || want uidmap
+	command -v chromium >/dev/null 2>&1 || want chromium
+	command -v gcc >/dev/null 2>&1 || want gcc # the race detector links with it
+	[ -e /usr/include/stdlib.h ] || want libc6-dev
+fi
+[ -n "$packages" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+	fail "these are missing; install them with your package manager:$packages"
+fi
+if [ "$(id -u)" != 0 ]; then
+	fail "these are missing; run: sudo apt-get install -y$packages"
+fi
+echo "setup: installing$packages"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # a list of names
+apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1 || {
+	apt-get update -qq
+	# shellcheck disable=SC2086
+	apt-get install -y -qq --no-install-recommends $packages >/dev/null
+}
