@@ -84,18 +84,18 @@ func (t *mountThread) close() {
 }
 
 // privateMounts makes the thread on which engines start when the host's mounts
-// do not suit them, and returns the root file system's path there:
-//   - crun refuses the hybrid cgroup layout unless the unified mount is away;
-//   - runc prepares the root as the mapped uid, which may not walk through a
-//     data directory that is closed to others, so the root is bound in the open.
-func (r *Runtime) privateMounts(eng engine, rootfs string) (*mountThread, string, error) {
+// do not suit them, and returns the root file system's path there. Engines
+// prepare the root as the mapped uid, which may not walk through a data
+// directory that is closed to others: it is bound in the open. And crun refuses
+// the hybrid cgroup layout unless the unified mount is away.
+func (r *Runtime) privateMounts(hideUnified bool, rootfs string) (*mountThread, string, error) {
 	stage, err := stagePoint(r.data)
 	if err != nil {
 		return nil, "", err
 	}
 	staged := filepath.Join(stage, "rootfs")
 	t, err := newMountThread(func() error {
-		if eng.kind == crun {
+		if hideUnified {
 			if err := unix.Unmount(unifiedCgroup, unix.MNT_DETACH); err != nil {
 				return fmt.Errorf("unmount %s: %w", unifiedCgroup, err)
 			}

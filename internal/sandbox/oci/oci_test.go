@@ -9,6 +9,8 @@ import (
 	"staithe/internal/sandbox/sandboxtest"
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
 // each runs a test with every engine there is code for. Root must have both:
@@ -29,7 +31,7 @@ func opener(t *testing.T, engine string) sandboxtest.Open {
 	}
 	return func(t *testing.T, data string) sandbox.Runtime {
 		t.Helper()
-		rt, err := New(Options{Data: data, Engine: engine, Log: slog.New(slog.DiscardHandler)})
+		rt, err := New(Options{Data: data, Engine: engine, Log: discard})
 		if err != nil {
 			t.Fatal(err)
 		}

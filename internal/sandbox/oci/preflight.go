@@ -16,7 +16,7 @@ import (
 // right it. It changes nothing.
 func Preflight(engine string) []sandbox.Check {
 	root := os.Geteuid() == 0
-	checks := []sandbox.Check{checkEngine(engine), checkUserNamespaces(root), checkCgroups(root)}
+	checks := []sandbox.Check{checkEngine(engine, root), checkUserNamespaces(root), checkCgroups(root, cgroupMode())}
 	if !root {
 		checks = append(checks, checkUIDMap())
 	}
@@ -35,10 +35,14 @@ func firstFailed(checks []sandbox.Check) error {
 	return nil
 }
 
-func checkEngine(name string) sandbox.Check {
+func checkEngine(name string, root bool) sandbox.Check {
 	eng, err := findEngine(name)
 	if err != nil {
 		return sandbox.Check{Name: "runtime", Detail: err.Error(), Fix: "apt-get install crun"}
+	}
+	// It hands its files to the sandbox's root, whose uid is not its own.
+	if !root && eng.kind == runc {
+		return sandbox.Check{Name: "runtime", Detail: "runc cannot make these sandboxes for an account that is not root", Fix: "apt-get install crun"}
 	}
 	return sandbox.Check{Name: "runtime", OK: true, Detail: eng.path + ", " + eng.version}
 }
@@ -68,11 +72,14 @@ func checkUserNamespaces(root bool) sandbox.Check {
 	return c
 }
 
-// checkCgroups never fails a start: sandboxes work without, only unlimited.
-func checkCgroups(root bool) sandbox.Check {
+// checkCgroups: sandboxes work without cgroups, only unlimited; but the engine
+// must get along with what is mounted.
+func checkCgroups(root bool, layout cgroupLayout) sandbox.Check {
 	c := sandbox.Check{Name: "cgroups", OK: true}
-	layout := cgroupMode()
 	switch {
+	case !root && layout == cgroupHybrid:
+		return sandbox.Check{Name: c.Name, Detail: "cgroups v1 and v2 are mounted together, which crun refuses to an account that is not root",
+			Fix: "boot with systemd.unified_cgroup_hierarchy=1, or run staithe as root"}
 	case !root:
 		c.Detail = string(layout) + "; not used by a gateway that is not root: processes are limited, memory is not"
 	case layout == cgroupNone:

@@ -43,7 +43,7 @@ type prepared struct {
 	rootfs string // as the engine sees it
 	ids    idMapper
 	shared *sharedSpec
-	thread *mountThread // where engines are started; nil: anywhere
+	thread *mountThread // where engines are started; nil: anywhere (rootless)
 }
 
 // New returns a runtime over a data directory. It makes folders and looks for
@@ -107,8 +107,8 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 	}
 	p := &prepared{engine: eng, base: base.name, rootfs: base.rootfs, ids: ids}
 	cgroups := cgroupMode()
-	if r.root && (eng.kind == runc || cgroups == cgroupHybrid) {
-		if p.thread, p.rootfs, err = r.privateMounts(eng, base.rootfs); err != nil {
+	if r.root {
+		if p.thread, p.rootfs, err = r.privateMounts(eng.kind == crun && cgroups == cgroupHybrid, base.rootfs); err != nil {
 			return nil, fmt.Errorf("private mounts for %s: %w", eng.kind, err)
 		}
 	}

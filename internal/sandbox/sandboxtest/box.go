@@ -23,9 +23,15 @@ import (
 // registers its own cleanup.
 type Open func(t *testing.T, data string) sandbox.Runtime
 
-// guestPath builds the probe guest once for all tests of a process. It stays in
-// the user's temporary folder under its process id until Cleanup.
+// GuestEnv names a probe guest that is built already, for tests that run as a
+// user who has no compiler.
+const GuestEnv = "SANDBOXTEST_GUEST"
+
+// guestPath builds the probe guest once for all tests of a process.
 var guestPath = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(GuestEnv); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "probeguest")
 	if err != nil {
 		return "", err
@@ -43,7 +49,7 @@ var guestPath = sync.OnceValues(func() (string, error) {
 // TestMain.
 func Main(m *testing.M) int {
 	code := m.Run()
-	if path, err := guestPath(); err == nil {
+	if path, err := guestPath(); err == nil && os.Getenv(GuestEnv) == "" {
 		os.RemoveAll(filepath.Dir(path))
 	}
 	return code

@@ -137,16 +137,11 @@ func failedStart(t *testing.T, open Open) {
 	data := t.TempDir()
 	rt := open(t, data)
 	good := Spec(t, Home(t, 1), 1)
-	noProgram := filepath.Join(t.TempDir(), "guest")
-	if err := os.WriteFile(noProgram, []byte("this is no program\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	for name, spoil := range map[string]func(*sandbox.Spec){
-		"no home":          func(s *sandbox.Spec) { s.Home = filepath.Join(s.Home, "missing") },
-		"no guest":         func(s *sandbox.Spec) { s.Guest += "-missing" },
-		"guest no program": func(s *sandbox.Spec) { s.Guest = noProgram },
-		"bad name":         func(s *sandbox.Spec) { s.UserName = "../etc" },
-		"bad range":        func(s *sandbox.Spec) { s.UIDRange = -1 },
+		"no home":   func(s *sandbox.Spec) { s.Home = filepath.Join(s.Home, "missing") },
+		"no guest":  func(s *sandbox.Spec) { s.Guest += "-missing" },
+		"bad name":  func(s *sandbox.Spec) { s.UserName = "../etc" },
+		"bad range": func(s *sandbox.Spec) { s.UIDRange = -1 },
 	} {
 		spec := good
 		spoil(&spec)
@@ -158,6 +153,22 @@ func failedStart(t *testing.T, open Open) {
 		Traceless(t, data, spec.Session)
 	}
 	start(t, rt, good) // what failed can be repaired
+
+	// A guest that cannot run shows at once or as one that does not answer.
+	spec := Spec(t, good.Home, 1)
+	spec.Guest = filepath.Join(t.TempDir(), "guest")
+	if err := os.WriteFile(spec.Guest, []byte("this is no program\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := rt.Start(t.Context(), spec); err == nil {
+		if err := reach(rt, spec).health(); err == nil {
+			t.Error("a text file answered")
+		}
+		if err := rt.Stop(t.Context(), spec.Session); err != nil {
+			t.Error(err)
+		}
+	}
+	Traceless(t, data, spec.Session)
 }
 
 func cancelledStart(t *testing.T, open Open) {
