@@ -42,6 +42,7 @@ type bench struct {
 	store  *store.Store
 	fleet  *testFleet
 	base   string
+	dir    string // the store's
 	log    *lockedBuffer
 	clock  *testClock
 	stop   func() // ends Serve and waits
@@ -64,8 +65,9 @@ func newBench(t *testing.T, settings ...setting) *bench {
 	t.Helper()
 	b := &bench{t: t, log: &lockedBuffer{}, clock: &testClock{}, served: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	b.dir = t.TempDir()
 	var err error
-	if b.store, err = store.Open(t.Context(), t.TempDir()); err != nil {
+	if b.store, err = store.Open(t.Context(), b.dir); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.store.Close() })

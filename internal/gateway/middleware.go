@@ -132,16 +132,29 @@ func (g *Gateway) logged(w *recorder, r *http.Request, req *request, start time.
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	route, path := r.Pattern, r.URL.Path
+	route := r.Pattern
 	if _, after, ok := strings.Cut(route, " "); ok {
 		route = after
 	}
-	if route == "" || route == "/" || w.status == http.StatusNotFound {
-		path = "-"
+	path := "-"
+	if route != "" && route != "/" && w.status != http.StatusNotFound {
+		path = plainPath(r.URL.Path)
 	}
 	g.metrics.request(r.Method, route, w.status, took)
 	g.log.Info("request", "request", req.id, "method", r.Method, "path", path, "status", w.status,
 		"bytes", w.bytes, "ms", took.Milliseconds(), "from", req.address, "user", req.user)
+}
+
+// plainPath keeps the parts of a path that can be a name or an id. Every secret
+// of ours is longer, and is what people paste where a name belongs.
+func plainPath(p string) string {
+	parts := strings.Split(p, "/")
+	for i, part := range parts {
+		if part != "" && station.CheckName("", part) != nil && part != "openapi.json" {
+			parts[i] = "-"
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // recorder notes an answer's status and size for the log.

@@ -28,6 +28,7 @@ type stubGuest struct {
 	done    chan struct{}
 
 	mu     sync.Mutex
+	conns  []net.Conn
 	seen   []guestapi.Identity
 	header []http.Header
 	lie    http.HandlerFunc                         // instead of everything, when set
@@ -46,7 +47,12 @@ func startGuest(t *testing.T, socket string, session station.ID, signer *guestap
 	g.client = guestapi.NewClient(session, signer, func(ctx context.Context) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	})
-	g.server = &http.Server{Handler: http.HandlerFunc(g.serve)}
+	g.server = &http.Server{Handler: http.HandlerFunc(g.serve), ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.conns = append(g.conns, c)
+		return ctx
+	}}
 	go func() {
 		defer close(g.done)
 		g.server.Serve(ln)
@@ -57,8 +63,13 @@ func startGuest(t *testing.T, socket string, session station.ID, signer *guestap
 
 // kill ends the guest as SIGKILL would: no goodbye.
 func (g *stubGuest) kill() {
-	g.server.Close()
+	g.server.Close() // forgets hijacked connections
 	<-g.done
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.conns {
+		c.Close()
+	}
 }
 
 func (g *stubGuest) serve(w http.ResponseWriter, r *http.Request) {
