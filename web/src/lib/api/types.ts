@@ -1,32 +1,15 @@
-// The page's names for what the API sends. The document it is generated from is
-// the server's own: `npm run gen:api`.
+// The page's own names for what the API sends; the shapes are the server's.
 
-export interface User {
-  id: string
-  name: string
-  admin: boolean
-  disabled: boolean
-  created_at: string
-}
+import type { components } from './schema.gen'
 
+type Schemas = components['schemas']
+
+export type User = Schemas['User']
 export type SessionState = 'starting' | 'running' | 'asleep' | 'failed'
-
-export interface Session {
-  id: string
-  name: string
-  class: string
-  state: SessionState
-  reason?: string
-  created_at: string
-  active_at: string
-  why_awake: string
-}
-
-export interface Token {
-  id: string
-  name: string
-  scopes: string[]
-  created_at: string
-  expires_at: string | null
-  used_at: string | null
-}
+export type Session = Omit<Schemas['Session'], 'state'> & { state: SessionState }
+export type Token = Schemas['APIToken']
+export type Newcomer = Schemas['Newcomer']
+export type CreatedUser = Schemas['CreatedUser']
+export type NewToken = Schemas['NewToken']
+export type ResetLink = Schemas['ResetLink']
+export type ProblemDocument = Schemas['Problem']

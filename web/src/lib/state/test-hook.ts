@@ -16,6 +16,8 @@ export interface Received {
 export interface TestHook {
   /** The whole buffer of a tab, by name or id; null if this page does not show it. */
   text(tab: string): string | null
+  /** How far the output of a tab was received; null without recording. */
+  offset(tab: string): number | null
   /** The counted output bytes since `from`; null without recording. */
   received(tab: string): Promise<Received | null>
   /** The same bytes themselves, in base64. */
@@ -35,6 +37,7 @@ export function showToTests(workspace: Workspace): void {
   }
   window.staithe = Object.freeze({
     text: (tab: string) => find(tab)?.screen.text() ?? null,
+    offset: (tab: string) => find(tab)?.recorder?.offset ?? null,
     received: async (tab: string) => {
       const recorder = find(tab)?.recorder
       return recorder ? { from: recorder.from, offset: recorder.offset, sha256: await recorder.sha256() } : null

@@ -45,6 +45,7 @@ export const PROBE_MS = 5_000
 /** A connection that lived this long starts the next backoff from the beginning. */
 const STABLE_MS = 5_000
 const MISSES = 3
+const FIRST_PING_MS = 1_000
 
 /** One WebSocket after another: dials, says hello, notices death, waits, tries again. */
 export class Link {
@@ -142,7 +143,8 @@ export class Link {
       this.#setState({ kind: 'open', latency: null })
       this.options.onWelcome(message)
       this.#unanswered = 0
-      this.#ping()
+      // Not at once: a page that is just loading would measure itself.
+      this.#timer('ping', FIRST_PING_MS, () => this.#ping())
     } else if (message.type === 'pong') {
       this.#unanswered = 0
       this.#clear('probe')

@@ -8,14 +8,20 @@ export type Verdict =
   | { kind: 'replaced' }
   | { kind: 'stopped'; why: string }
 
+/** A reason as a person reads it: close reasons are written like error texts, small and without a full stop. */
+export function sentence(reason: string): string {
+  if (reason === '') return ''
+  return reason[0]!.toUpperCase() + reason.slice(1) + (/[.!?]$/.test(reason) ? '' : '.')
+}
+
 /** The table of close codes in the protocol. A reason, where the server gave one, is its own sentence. */
 export function closeVerdict(code: number, reason: string): Verdict {
-  const why = (fallback: string) => reason || fallback
+  const why = (fallback: string) => sentence(reason) || fallback
   switch (code) {
     case 1001:
       return { kind: 'retry', why: 'The server is restarting.', pace: 'at-once' }
     case 4400:
-      return { kind: 'stopped', why: `Page and server did not understand each other (${why('no reason given')}). Reload the page.` }
+      return { kind: 'stopped', why: `Page and server did not understand each other (${reason || 'no reason given'}). Reload the page.` }
     case 4401:
       return { kind: 'login' }
     case 4403:
