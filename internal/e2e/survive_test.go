@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"staithe/internal/station"
+	"staithe/internal/wire"
+)
+
+// TestKilledGatewayLosesNothing kills the gateway with SIGKILL in the middle of
+// a flood: the shell goes on, and every byte arrives once.
+func TestKilledGatewayLosesNothing(t *testing.T) {
+	s := serve(t)
+	c := s.mux("main")
+	st, out := openTab(t, c, wire.Open{Command: []string{"/bin/sh", "-c", "stty -opost -echo; echo ready; read x; seq 1 200000; read y; echo got:$y; exit 5"}})
+	out.see(t, "ready")
+	st.Write([]byte("go\n"))
+	out.until(t, "the middle", func() bool { return out.out.Len() > 200_000 })
+	s.kill()
+	st.Write([]byte("typed-while-down\n"))
+	s.again()
+	out.until(t, "exit", func() bool { return out.exit != nil })
+	var want bytes.Buffer
+	want.WriteString("ready\n")
+	for i := range 200_000 {
+		fmt.Fprintf(&want, "%d\n", i+1)
+	}
+	want.WriteString("got:typed-while-down\n")
+	if !bytes.Equal(out.out.Bytes(), want.Bytes()) || out.resets != 0 || out.exit.Code != 5 {
+		t.Errorf("%d bytes, want %d; %d resets; exit %+v", out.out.Len(), want.Len(), out.resets, out.exit)
+	}
+}
+
+// TestForcedDrops drops the way to the shell at random moments, with output and
+// input running: by the client, by the network, and by killing the gateway.
+func TestForcedDrops(t *testing.T) {
+	drops, seed := 200, uint64(2)
+	if v := os.Getenv("STAITHE_SOAK_DROPS"); v != "" {
+		drops, _ = strconv.Atoi(v)
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("%d drops, seed %d", drops, seed)
+	s := serve(t)
+	host := strings.TrimPrefix(s.base, "http://")
+	p := startProxy(t, host)
+	c := s.muxAt(p.addr(), "main")
+	lines, typedLen := 15_000*drops, 4096*drops
+	script := fmt.Sprintf("stty raw -echo; echo ready; seq 1 %d & head -c %d > typed; wait; sha256sum < typed; exit 7", lines, typedLen)
+	st, out := openTab(t, c, wire.Open{Command: []string{"/bin/sh", "-c", script}})
+	out.see(t, "ready")
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	typed := make([]byte, typedLen)
+	for i := range typed {
+		typed[i] = byte(rnd.Uint32())
+	}
+	// Each round types some, lets some output come, and drops; what is typed
+	// goes in throughout, so that drops fall into the middle of it.
+	perDrop := typedLen / drops
+	kills := 0
+	for i := range drops {
+		if _, err := st.Write(typed[i*perDrop : (i+1)*perDrop]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Welcome(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := st.Offset() + rnd.Int64N(64<<10)
+		out.until(t, "output", func() bool { return out.exit != nil || int64(out.out.Len()) > want || rnd.IntN(4) == 0 })
+		if out.exit != nil {
+			t.Fatalf("the program ended after %d drops", i)
+		}
+		switch k := rnd.IntN(20); {
+		case k == 0:
+			kills++
+			s.kill()
+			s.again()
+		case k < 10:
+			p.cut()
+		default:
+			c.Drop()
+		}
+	}
+	out.until(t, "exit", func() bool { return out.exit != nil })
+	var want bytes.Buffer
+	want.WriteString("ready\n")
+	for i := range lines {
+		fmt.Fprintf(&want, "%d\n", i+1)
+	}
+	fmt.Fprintf(&want, "%x  -\n", sha256.Sum256(typed))
+	if !bytes.Equal(out.out.Bytes(), want.Bytes()) || out.resets != 0 || out.exit.Code != 7 {
+		t.Errorf("%d bytes came, want %d; %d redraws; exit %+v; end %q", out.out.Len(), want.Len(), out.resets, out.exit, out.out.Bytes()[max(0, out.out.Len()-80):])
+	}
+	t.Logf("%d of the %d drops were kills of the gateway; %d bytes out, %d in", kills, drops, want.Len(), typedLen)
+}
+
+// TestTwoSessionsShareFilesOnly: other processes and network, the same files.
+func TestTwoSessionsShareFilesOnly(t *testing.T) {
+	s := serve(t)
+	api := s.bearer(s.token)
+	var second station.Session
+	api.must(201, "POST", "/sessions", map[string]string{"name": "second"}, &second)
+	run := func(session, script string) string {
+		t.Helper()
+		_, out := openTab(t, s.mux(session), wire.Open{Command: []string{"/bin/sh", "-c", "stty -opost; " + script}})
+		out.until(t, "exit", func() bool { return out.exit != nil })
+		return strings.TrimSpace(out.out.String())
+	}
+	a := run("main", "echo shared > ~/note; readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts /proc/self/ns/user /proc/self/ns/mnt; hostname")
+	b := run("second", "readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts /proc/self/ns/user /proc/self/ns/mnt; hostname")
+	as, bs := strings.Fields(a), strings.Fields(b)
+	if len(as) != 7 || len(bs) != 7 {
+		t.Fatalf("%q %q", a, b)
+	}
+	for i := range as {
+		if as[i] == bs[i] {
+			t.Errorf("both sessions have %s", as[i])
+		}
+		if i < 6 {
+			host, err := os.Readlink("/proc/self/ns/" + strings.Split(as[i], ":")[0])
+			if err != nil || host == as[i] {
+				t.Errorf("the session shares %s with the host (%v)", as[i], err)
+			}
+		}
+	}
+	if got := run("second", "cat ~/note; id -u; cat /proc/self/uid_map"); !strings.HasPrefix(got, "shared\n1000\n") || strings.Contains(strings.Join(strings.Fields(got), " "), " 0 0 ") {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestRecoveryAfterEverythingWasKilled: gateway and a guest die; the next start
+// finds what lives, says what died, and clears what nobody wants.
+func TestRecoveryAfterEverythingWasKilled(t *testing.T) {
+	s := serve(t)
+	api := s.bearer(s.token)
+	api.must(201, "POST", "/sessions", map[string]string{"name": "doomed"}, nil)
+	keep, keepOut := openTab(t, s.mux("main"), wire.Open{Command: []string{"/bin/cat"}})
+	doomed := s.session("doomed")
+	s.kill()
+	killGuest(t, s, doomed.ID)
+	s.again()
+	var v station.Session
+	api.must(200, "GET", "/sessions/doomed", nil, &v)
+	if v.State != station.StateAsleep || v.Reason == "" {
+		t.Errorf("a session whose guest was killed is %s (%q)", v.State, v.Reason)
+	}
+	status, body := api.do("POST", "/sessions/doomed/tabs", map[string]any{})
+	if status != 409 || !strings.Contains(string(body), "asleep") {
+		t.Errorf("a tab in a sleeping session: %d %s", status, body)
+	}
+	keep.Write([]byte("still here\n"))
+	keepOut.see(t, "still here")
+	if v := s.session("doomed"); v.State != station.StateRunning {
+		t.Errorf("after waking: %+v", v)
+	}
+}
+
+// killGuest kills a session's PID 1 as the host sees it.
+func killGuest(t testing.TB, s *server, id station.ID) {
+	t.Helper()
+	pids, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, path := range pids {
+		pid := strings.Split(path, "/")[2]
+		env, err := os.ReadFile("/proc/" + pid + "/environ")
+		cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline") // it may have ended meanwhile
+		if err != nil || !bytes.Contains(env, []byte(`"session":"`+string(id)+`"`)) || !bytes.Contains(cmdline, []byte("guest")) {
+			continue
+		}
+		n, _ := strconv.Atoi(pid)
+		p, err := os.FindProcess(n)
+		if err == nil {
+			err = p.Kill()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed++
+	}
+	if killed == 0 {
+		t.Fatalf("no guest of %s found", id)
+	}
+}
+
+// TestPoliteRestartKeepsShells: a polite stop and a new start keep every shell too.
+func TestPoliteRestartKeepsShells(t *testing.T) {
+	s := serve(t)
+	st, out := openTab(t, s.mux("main"), wire.Open{Command: []string{"/bin/sh", "-c", "stty -echo; echo ready; cat"}})
+	out.see(t, "ready")
+	s.stop()
+	s.again()
+	st.Write([]byte("after\n"))
+	out.see(t, "after")
+	if out.resets != 0 {
+		t.Error("redrawn instead of resumed")
+	}
+}
