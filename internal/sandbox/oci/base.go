@@ -12,7 +12,7 @@ import (
 )
 
 // baseVersion changes when the base is built another way.
-const baseVersion = "2"
+const baseVersion = "3"
 
 // baseDir is the read-only root that all sandboxes share.
 type baseDir struct {
@@ -29,11 +29,16 @@ var baseFolders = []string{"dev", "etc", "home", "media", "mnt", "opt", "proc", 
 var usrLinks = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 
 // baseLinks are links that programs expect.
-var baseLinks = map[string]string{"var/run": "/run", "var/lock": "/run/lock", "etc/mtab": "/proc/self/mounts"}
+var baseLinks = map[string]string{
+	"var/run": "/run", "var/lock": "/run/lock", "etc/mtab": "/proc/self/mounts",
+	"etc/passwd": etcInside + "/passwd", "etc/group": etcInside + "/group",
+	"etc/hosts": etcInside + "/hosts", "etc/hostname": etcInside + "/hostname",
+}
 
-// etcOwn are base files of our own; the empty ones are mounted over per sandbox.
+// etcOwn are base files of our own.
 var etcOwn = map[string]string{
-	"passwd": "", "group": "", "hosts": "", "hostname": "", "resolv.conf": "",
+	// No name server: lookups fail at once instead of waiting for one.
+	"resolv.conf": "# this sandbox has only its loopback\n",
 	// The host's may ask daemons that are not there.
 	"nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\nrpc: files\n",
 	"shells":        "/bin/sh\n/bin/bash\n/usr/bin/bash\n/usr/bin/zsh\n/usr/bin/fish\n",

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,6 +47,10 @@ func checkSpec(spec sandbox.Spec) error {
 	return nil
 }
 
+// etcInside is where a sandbox's own files of /etc are; the base has links to
+// them, so that one mount brings them all.
+const etcInside = "/run/staithe/etc"
+
 // etcFiles are the files of /etc that differ between sandboxes.
 func etcFiles(spec sandbox.Spec) map[string]string {
 	home := homeInside(spec)
@@ -57,8 +62,6 @@ func etcFiles(spec sandbox.Spec) map[string]string {
 			fmt.Sprintf("%s:x:%d:\n", passwdName(spec.UserName), station.SandboxUID) + "nogroup:x:65534:\n",
 		"hostname": spec.Hostname + "\n",
 		"hosts":    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + spec.Hostname + "\n",
-		// No name server: lookups fail at once instead of waiting for one.
-		"resolv.conf": "# this sandbox has only its loopback\n",
 	}
 }
 
@@ -79,22 +82,35 @@ func writeBundle(dir string, spec sandbox.Spec, p *prepared) error {
 	if err := os.Mkdir(etc, 0o755); err != nil {
 		return err
 	}
-	config := p.shared.spec(spec, p)
-	for name, text := range etcFiles(spec) {
-		path := filepath.Join(etc, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			return err
-		}
-		if err := os.Chmod(path, 0o644); err != nil { // whatever the umask: all inside read it
-			return err
-		}
-		config.Mounts = append(config.Mounts, bindReadOnly(path, "/etc/"+name))
+	if err := os.Chmod(etc, 0o755); err != nil { // whatever the umask: all inside read it
+		return err
 	}
+	for name, text := range etcFiles(spec) {
+		if err := writeOpen(filepath.Join(etc, name), text); err != nil {
+			return err
+		}
+	}
+	config := p.shared.spec(spec, p)
+	config.Mounts = append(config.Mounts, bindReadOnly(etc, etcInside))
 	b, err := json.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("encode bundle: %w", err)
 	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), b, 0o600)
+}
+
+// writeOpen writes a file that everyone may read, whatever the umask.
+func writeOpen(path, text string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return err
 }
 
 // spec is the OCI configuration of one sandbox.

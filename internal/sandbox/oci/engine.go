@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,11 +80,8 @@ func lookPath(name string) (string, error) {
 }
 
 // globals are the options before the command.
-func (e engine) globals(root bool, stateRoot, logFile string) []string {
+func (e engine) globals(root bool, stateRoot string) []string {
 	args := []string{"--root", stateRoot}
-	if logFile != "" {
-		args = append(args, "--log", logFile)
-	}
 	if e.kind == crun && !root {
 		args = append(args, "--cgroup-manager", "disabled")
 	}
@@ -100,7 +96,7 @@ func (e engine) runArgs(dir string, session station.ID) []string {
 // call is one run of an engine.
 type call struct {
 	args  []string
-	log   io.Writer  // the sandbox's stdout and stderr; nil: captured for the error
+	log   *os.File   // stdout and stderr of the engine and the sandbox; nil: captured for the error
 	extra []*os.File // descriptors from 3 on
 }
 
@@ -134,7 +130,7 @@ func (e engine) run(ctx context.Context, t *mountThread, c call) error {
 // state asks the engine for the pid of a sandbox it started; 0 when it knows
 // none that runs.
 func (e engine) state(ctx context.Context, t *mountThread, root bool, stateRoot string, session station.ID) (int, error) {
-	cmd := exec.CommandContext(ctx, e.path, append(e.globals(root, stateRoot, ""), "state", string(session))...)
+	cmd := exec.CommandContext(ctx, e.path, append(e.globals(root, stateRoot), "state", string(session))...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	var out bytes.Buffer
 	cmd.Stdout = &out

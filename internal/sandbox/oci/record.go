@@ -44,11 +44,8 @@ func (rec record) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode record: %w", err)
 	}
-	tmp := filepath.Join(dir, recordName+".new")
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(dir, recordName))
+	// Half a record is as none: then the engine's own state is asked.
+	return os.WriteFile(filepath.Join(dir, recordName), b, 0o600)
 }
 
 func readRecord(dir string) (record, error) {

@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	logName       = "guest.log"
-	engineLogName = "engine.log"
+	logName = "guest.log" // the engine's complaints are there, too
 
 	// startLimit bounds an engine's run; a cold start takes 20 ms.
 	startLimit = 30 * time.Second
@@ -82,7 +81,7 @@ func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) er
 	defer sock.Close()
 
 	state := r.stateRoot(p.engine.kind)
-	args := append(p.engine.globals(r.root, state, filepath.Join(dir, engineLogName)), p.engine.runArgs(dir, spec.Session)...)
+	args := append(p.engine.globals(r.root, state), p.engine.runArgs(dir, spec.Session)...)
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := p.engine.run(ctx, p.thread, call{args: args, log: log, extra: []*os.File{sock}}); err != nil {
@@ -121,22 +120,17 @@ func (r *Runtime) explain(session station.ID, err error) error {
 
 // said is the end of what the engine and the guest wrote, for the log.
 func (r *Runtime) said(session station.ID) string {
-	var parts []string
-	for _, name := range []string{engineLogName, logName} {
-		f, err := os.Open(filepath.Join(r.dir(session), name))
-		if err != nil {
-			continue
-		}
-		if info, err := f.Stat(); err == nil && info.Size() > 2048 {
-			_, _ = f.Seek(-2048, io.SeekEnd) // then the beginning is shown instead
-		}
-		b, _ := io.ReadAll(io.LimitReader(f, 2048)) // what could be read is shown
-		f.Close()
-		if text := strings.TrimSpace(string(b)); text != "" {
-			parts = append(parts, text)
-		}
+	const enough = 2048
+	f, err := os.Open(filepath.Join(r.dir(session), logName))
+	if err != nil {
+		return ""
 	}
-	return strings.Join(parts, "; ")
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > enough {
+		_, _ = f.Seek(-enough, io.SeekEnd) // should it fail, the beginning is shown instead
+	}
+	b, _ := io.ReadAll(io.LimitReader(f, enough)) // what could be read is shown
+	return strings.TrimSpace(string(b))
 }
 
 // spaceOr turns a full disk into the problem it is and leaves other errors.

@@ -172,7 +172,7 @@ func (r *Runtime) forget(ctx context.Context, kind engineKind, id station.ID) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, stopLimit)
 		defer cancel()
-		err = eng.run(ctx, thread, call{args: append(eng.globals(r.root, state, ""), "delete", "--force", string(id))})
+		err = eng.run(ctx, thread, call{args: append(eng.globals(r.root, state), "delete", "--force", string(id))})
 	}
 	if err != nil {
 		r.log.Warn("the engine could not remove a sandbox; removing it by hand", "session", id, "err", err)
