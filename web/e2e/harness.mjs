@@ -204,11 +204,6 @@ export class Visitor {
     await this.page.locator(`[data-link="${kind}"]`).waitFor()
   }
 
-  /** Waits until the page knows what runs in a tab; its title says so. */
-  async processIs(tab, process) {
-    await this.page.locator(`[role=tab][title*="${process}"]`, { hasText: tab }).waitFor()
-  }
-
   /** The recorded output of a tab, as text with one character per byte. */
   async stream(tab) {
     return Buffer.from((await this.page.evaluate((name) => window.staithe.bytes(name), tab)) ?? '', 'base64').toString('latin1')

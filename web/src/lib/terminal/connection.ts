@@ -39,6 +39,7 @@ export class Connection {
   #size: Size
   #req = 0
   #channels = new Map<number, Stream>()
+  #lists = new Map<number, (tabs: Tab[] | null) => void>()
   /** Opens asked for and not yet answered: repeated after a drop, by name, so that none happens twice. */
   #opening = new Map<string, number | null>()
 
@@ -113,6 +114,13 @@ export class Connection {
     return stream
   }
 
+  /** The tabs as they are now: what runs in them changes without news. Null without an answer. */
+  list(): Promise<Tab[] | null> {
+    const req = ++this.#req
+    if (!this.link.send({ type: 'list', req })) return Promise.resolve(null)
+    return new Promise((resolve) => this.#lists.set(req, resolve))
+  }
+
   #attach(stream: Stream): void {
     if (!this.link.open) return
     const req = ++this.#req
@@ -158,6 +166,8 @@ export class Connection {
 
   #down(): void {
     this.#channels.clear()
+    for (const answer of this.#lists.values()) answer(null)
+    this.#lists.clear()
     for (const stream of this.streams.values()) {
       stream.down()
       this.options.onStream(stream)
@@ -170,7 +180,8 @@ export class Connection {
       case 'attached':
         return this.#attached(message)
       case 'tabs':
-        return this.#takeTabs(message.tabs)
+        this.#takeTabs(message.tabs)
+        return this.#listed(message.req, message.tabs)
       case 'detached':
         this.#channels.delete(message.channel)
         return
@@ -224,6 +235,12 @@ export class Connection {
       const stream = this.streams.get(tab.tab)
       if (stream?.ended && !tab.exited && stream.channel === null && stream.asked === null) this.#attach(stream)
     }
+  }
+
+  #listed(req: unknown, tabs: Tab[]): void {
+    if (typeof req !== 'number') return
+    this.#lists.get(req)?.(tabs)
+    this.#lists.delete(req)
   }
 
   #drop(stream: Stream): void {

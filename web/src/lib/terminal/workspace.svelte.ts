@@ -20,6 +20,11 @@ export interface WorkspaceOptions {
   explain(): Promise<Verdict>
 }
 
+/** Whether something other than a waiting shell runs in a tab. */
+function busy(tab: Tab): boolean {
+  return !tab.exited && tab.process !== '' && !/^-?(ba|z|da|k|fi|)sh$/.test(tab.process)
+}
+
 /** One open session: its connection, its tabs, and the screen of each tab that was looked at. */
 export class Workspace {
   tabs = $state.raw<Tab[]>([])
@@ -115,14 +120,18 @@ export class Workspace {
   }
 
   /** Closes a tab; one in which something runs, only after a yes. */
-  close(tab: Tab, sure = false): void {
-    const busy = !tab.exited && tab.process !== '' && !/^-?(ba|z|da|k|fi|)sh$/.test(tab.process)
-    if (busy && !sure) this.closing = tab
-    else {
-      this.closing = null
-      if (this.tabs.length === 1) this.#emptied = true
-      if (!this.#connection.close(tab.tab)) this.#notConnected()
-    }
+  async close(tab: Tab): Promise<void> {
+    const tabs = await this.#connection.list()
+    if (!tabs) return this.#notConnected()
+    const now = tabs.find((other) => other.tab === tab.tab)
+    if (now && busy(now)) this.closing = now
+    else this.closeNow(tab)
+  }
+
+  closeNow(tab: Tab): void {
+    this.closing = null
+    if (this.tabs.length === 1) this.#emptied = true
+    if (!this.#connection.close(tab.tab)) this.#notConnected()
   }
 
   restart(tab: string): void {
@@ -192,7 +201,7 @@ export class Workspace {
     else if (command.do === 'find') this.finding = true
     else if (command.do === 'step') this.step(command.by)
     else if (command.do === 'go' && this.tabs[command.index]) this.activate(this.tabs[command.index]!.tab)
-    else if (command.do === 'close' && this.activeTab) this.close(this.activeTab)
+    else if (command.do === 'close' && this.activeTab) void this.close(this.activeTab)
     return true
   }
 
