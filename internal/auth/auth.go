@@ -82,7 +82,7 @@ func New(o Options) (*Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Auth{store: o.Store, log: o.Log, now: o.Now, hasher: h, limits: newLimits()}, nil
+	return &Auth{store: o.Store, log: o.Log, now: o.Now, hasher: h, limits: newLimits(maxKeys)}, nil
 }
 
 // ScopeAll is the API token scope that allows everything its user may do.

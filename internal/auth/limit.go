@@ -43,16 +43,18 @@ type limits struct {
 	account *bucketSet
 	device  *bucketSet // (account, device cookie): a browser that has signed in before
 
+	most  int // keys of each kind
 	mu    sync.Mutex
 	known map[string]struct{} // pairs that have signed in; guarded by mu
 }
 
-func newLimits() *limits {
+func newLimits(most int) *limits {
 	return &limits{
-		pair:    newBucketSet(rate.Every(3*time.Second), 10),
-		address: newBucketSet(2, 60),
-		account: newBucketSet(rate.Every(2*time.Second), 200),
-		device:  newBucketSet(rate.Every(3*time.Second), 10),
+		pair:    newBucketSet(rate.Every(3*time.Second), 10, most),
+		address: newBucketSet(2, 60, most),
+		account: newBucketSet(rate.Every(2*time.Second), 200, most),
+		device:  newBucketSet(rate.Every(3*time.Second), 10, most),
+		most:    most,
 		known:   map[string]struct{}{},
 	}
 }
@@ -112,7 +114,7 @@ func (l *limits) forgive(name string, a Address) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for k := range l.known { // an arbitrary one goes when there are too many
-		if len(l.known) < maxKeys {
+		if len(l.known) < l.most {
 			break
 		}
 		delete(l.known, k)
@@ -124,13 +126,14 @@ func (l *limits) forgive(name string, a Address) {
 type bucketSet struct {
 	rate  rate.Limit
 	burst int
+	most  int // keys
 
 	mu      sync.Mutex
 	buckets map[string]*rate.Limiter // guarded by mu
 }
 
-func newBucketSet(r rate.Limit, burst int) *bucketSet {
-	return &bucketSet{rate: r, burst: burst, buckets: map[string]*rate.Limiter{}}
+func newBucketSet(r rate.Limit, burst, most int) *bucketSet {
+	return &bucketSet{rate: r, burst: burst, most: most, buckets: map[string]*rate.Limiter{}}
 }
 
 func (s *bucketSet) take(key string, now time.Time) error {
@@ -138,7 +141,7 @@ func (s *bucketSet) take(key string, now time.Time) error {
 	defer s.mu.Unlock()
 	b, ok := s.buckets[key]
 	if !ok {
-		if len(s.buckets) >= maxKeys {
+		if len(s.buckets) >= s.most {
 			s.purge(now)
 		}
 		b = rate.NewLimiter(s.rate, s.burst)
@@ -167,7 +170,7 @@ func (s *bucketSet) purge(now time.Time) {
 		}
 	}
 	for k := range s.buckets {
-		if len(s.buckets) <= maxKeys*9/10 {
+		if len(s.buckets) <= s.most*9/10 {
 			return
 		}
 		delete(s.buckets, k)

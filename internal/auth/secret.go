@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -26,11 +28,11 @@ func (s Secret) Empty() bool { return s.text == "" }
 // LogValue keeps the secret out of logs.
 func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
-// String keeps the secret out of %s and %v.
+// String keeps the secret out of string building.
 func (Secret) String() string { return hidden }
 
-// GoString keeps the secret out of %#v.
-func (Secret) GoString() string { return hidden }
+// Format keeps the secret out of every other verb.
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, hidden) }
 
 // MarshalText keeps the secret out of JSON that nobody meant to hold it.
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }

@@ -369,6 +369,12 @@ func TestAbuse16_SessionCookie(t *testing.T) {
 	root.must(200, "GET", "/api/v1/me", nil)
 
 	b.stop()
+	notStored(t, b, plain)
+}
+
+// notStored wants a secret in none of the store's files.
+func notStored(t *testing.T, b *bench, plain string) {
+	t.Helper()
 	if err := b.store.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 // stubGuest is a guest as the gateway sees one: HTTP and mux over a unix
 // socket, behind the real signed identity. Its mux echoes what is not hello.
 type stubGuest struct {
-	t       *testing.T
+	t       testing.TB
 	session station.ID
 	server  *http.Server
 	client  *guestapi.Client
@@ -36,7 +36,7 @@ type stubGuest struct {
 	tabs   []station.Tab
 }
 
-func startGuest(t *testing.T, socket string, session station.ID, signer *guestapi.Signer) *stubGuest {
+func startGuest(t testing.TB, socket string, session station.ID, signer *guestapi.Signer) *stubGuest {
 	t.Helper()
 	ln, err := net.Listen("unix", socket)
 	if err != nil {
