@@ -99,3 +99,30 @@ func removeCgroup(dir string) error {
 	}
 	return err
 }
+
+// warmCgroups makes the kernel ready to move a process between cgroups. The
+// first move in a while waits some 10 ms for all processors to take note; a move
+// of this process to where it already is does that waiting beside the engine's
+// first steps. That it fails costs only time.
+func warmCgroups() {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(b)) {
+		// "8:pids:/path" on v1, "0::/path" on v2
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) != 3 || f[1] != "pids" && f[1] != "" || strings.Contains(f[2], "..") {
+			continue // not one that is surely ours
+		}
+		procs, err := os.OpenFile(filepath.Join(cgroupRoot, f[1], f[2], "cgroup.procs"), os.O_WRONLY, 0)
+		if err != nil {
+			continue
+		}
+		_, err = procs.WriteString("0")
+		procs.Close()
+		if err == nil {
+			return
+		}
+	}
+}

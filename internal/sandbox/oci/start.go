@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,6 +66,11 @@ func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) er
 	dir := r.dir(spec.Session)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
+	}
+	if p.shared.cgroups {
+		var warm sync.WaitGroup
+		defer warm.Wait()
+		warm.Go(warmCgroups)
 	}
 	if err := writeBundle(dir, spec, p); err != nil {
 		return err

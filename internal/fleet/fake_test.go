@@ -1,0 +1,320 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"staithe/internal/fleet"
+	"staithe/internal/guestapi"
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+	"staithe/internal/volume"
+)
+
+// fakeStore holds sessions of one user in memory: in a synctest bubble there is
+// no room for a database.
+type fakeStore struct {
+	fleet.Store
+	mu       sync.Mutex
+	sessions []station.Session
+}
+
+func (f *fakeStore) User(context.Context, station.ID) (station.User, error) {
+	return station.User{Name: "ann"}, nil
+}
+
+func (f *fakeStore) Workstation(context.Context, station.ID) (station.Workstation, error) {
+	return station.Workstation{ID: "homehomehome"}, nil
+}
+
+func (f *fakeStore) AllSessions(context.Context) ([]station.Session, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.sessions), nil
+}
+
+func (f *fakeStore) find(id string) *station.Session {
+	for i := range f.sessions {
+		if string(f.sessions[i].ID) == id || f.sessions[i].Name == id {
+			return &f.sessions[i]
+		}
+	}
+	return nil
+}
+
+func (f *fakeStore) Session(_ context.Context, id station.ID) (station.Session, error) {
+	return f.SessionByRef(context.Background(), "", string(id))
+}
+
+func (f *fakeStore) SessionByRef(_ context.Context, _ station.ID, ref string) (station.Session, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.find(ref); s != nil {
+		return *s, nil
+	}
+	return station.Session{}, station.ErrNotFound
+}
+
+func (f *fakeStore) CreateSession(_ context.Context, s station.Session) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sessions = append(f.sessions, s)
+	return nil
+}
+
+func (f *fakeStore) UpdateSession(_ context.Context, s station.Session) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old := f.find(string(s.ID)); old != nil {
+		*old = s
+		return nil
+	}
+	return station.ErrNotFound
+}
+
+func (f *fakeStore) DeleteSession(_ context.Context, id station.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sessions = slices.DeleteFunc(f.sessions, func(s station.Session) bool { return s.ID == id })
+	return nil
+}
+
+// fakeRuntime has sandboxes whose guest is a function.
+type fakeRuntime struct {
+	serve func(conn net.Conn)
+	stops atomic.Int32
+	work  sync.WaitGroup
+
+	mu   sync.Mutex
+	live map[station.ID]bool
+}
+
+func (f *fakeRuntime) Start(_ context.Context, s sandbox.Spec) error {
+	f.set(s.Session, true)
+	return nil
+}
+
+func (f *fakeRuntime) set(id station.ID, running bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.live == nil {
+		f.live = map[station.ID]bool{}
+	}
+	f.live[id] = running
+}
+
+func (f *fakeRuntime) Stop(_ context.Context, id station.ID) error {
+	f.stops.Add(1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.live, id)
+	return nil
+}
+
+func (f *fakeRuntime) List(context.Context) ([]sandbox.Info, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []sandbox.Info
+	for id, running := range f.live {
+		out = append(out, sandbox.Info{Session: id, Running: running})
+	}
+	return out, nil
+}
+
+func (f *fakeRuntime) Dial(_ context.Context, id station.ID) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.live[id] {
+		return nil, station.Errorf(station.ErrUnavailable, "no_guest", "none")
+	}
+	ours, theirs := net.Pipe()
+	f.work.Go(func() { defer theirs.Close(); f.serve(theirs) })
+	return ours, nil
+}
+
+func (f *fakeRuntime) Describe() string { return "none" }
+
+// answer makes a guest of what it writes once it was asked.
+func answer(text string) func(net.Conn) {
+	return func(c net.Conn) {
+		buf := make([]byte, 4096)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			if _, err := io.WriteString(c, text); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func newFake(t *testing.T, serve func(net.Conn)) (*fleet.Fleet, *fakeStore, *fakeRuntime) {
+	t.Helper()
+	vol, err := volume.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { vol.Close() })
+	signer, err := guestapi.NewSigner(guestapi.NewSeed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, rt := &fakeStore{}, &fakeRuntime{serve: serve}
+	f, err := fleet.New(fleet.Options{Store: st, Runtime: rt, Volumes: vol, Signer: signer, GuestPath: "/guest", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, st, rt
+}
+
+// honest is a guest that says it is whichever session is asked for.
+func honest(st *fakeStore) func(net.Conn) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+guestapi.PathHealth, func(w http.ResponseWriter, _ *http.Request) {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		_, _ = io.WriteString(w, `{"session":"`+string(st.sessions[0].ID)+`"}`)
+	})
+	mux.HandleFunc("GET "+guestapi.PathTabs, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") })
+	return func(c net.Conn) {
+		l := &oneConn{conn: c, done: make(chan struct{})}
+		_ = (&http.Server{Handler: mux, ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				close(l.done)
+			}
+		}}).Serve(l)
+	}
+}
+
+// oneConn is a listener with one connection.
+type oneConn struct {
+	conn  net.Conn
+	taken atomic.Bool
+	done  chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if l.taken.CompareAndSwap(false, true) {
+		return l.conn, nil
+	}
+	<-l.done
+	return nil, io.EOF
+}
+func (l *oneConn) Close() error   { return nil }
+func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
+
+// Run notices within half a minute that a guest ended by itself.
+func TestRunNoticesDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, st, rt := newFake(t, nil)
+		rt.serve = honest(st)
+		var ended []station.ID
+		f.OnEnd(func(id station.ID, deleted bool) {
+			if deleted {
+				t.Error("said to be deleted")
+			}
+			ended = append(ended, id)
+		})
+		s, err := f.Create(t.Context(), station.NewID(), "main", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.Run(ctx); close(done) }()
+		<-time.After(5 * time.Minute)
+		if len(ended) != 0 || rt.stops.Load() != 0 {
+			t.Fatal("a healthy session was touched")
+		}
+		rt.set(s.ID, false)
+		<-time.After(31 * time.Second)
+		synctest.Wait()
+		got, err := f.Get(t.Context(), s.User, "main")
+		if err != nil || got.State != station.StateAsleep || got.Reason == "" {
+			t.Errorf("%+v %v", got, err)
+		}
+		if len(ended) != 1 || ended[0] != s.ID {
+			t.Errorf("ended: %v", ended)
+		}
+		// An orphan goes as well.
+		rt.set("orphanorphan", true)
+		<-time.After(31 * time.Second)
+		if list, _ := rt.List(t.Context()); len(list) != 0 {
+			t.Errorf("left: %v", list)
+		}
+		cancel()
+		<-done
+		f.Close()
+		rt.work.Wait()
+	})
+}
+
+// A guest that lies cannot be created, adopted or wait us to death, and what it
+// says is never shown.
+func TestAbuse39_LyingGuest(t *testing.T) {
+	endless := "HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n{\"session\":\""
+	for name, serve := range map[string]func(net.Conn){
+		"garbage":         answer("\x00\xff garbage \r\n\r\n"),
+		"silence":         answer(""),
+		"closes":          func(c net.Conn) {},
+		"half an answer":  answer("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+		"another session": answer("HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"session\":\"abcdefghijkl\"}"),
+		"redirect":        answer("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
+		"own words":       answer("HTTP/1.1 500 Oops\r\nContent-Length: 55\r\n\r\n{\"code\":\"evil\",\"sentence\":\"type your password at evil\"} "),
+		"10 GB": func(c net.Conn) {
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			_, err := io.WriteString(c, endless)
+			for junk := make([]byte, 1<<16); err == nil; {
+				_, err = c.Write(junk)
+			}
+		},
+		"slow loris": func(c net.Conn) {
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			for _, err := io.WriteString(c, endless); err == nil; _, err = io.WriteString(c, "x") {
+				<-time.After(time.Second)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, st, rt := newFake(t, serve)
+				began := time.Now()
+				_, err := f.Create(t.Context(), station.NewID(), "main", "")
+				var p *station.Problem
+				if !errors.Is(err, station.ErrUnavailable) || !errors.As(err, &p) || p.Code == "evil" {
+					t.Errorf("create: %v", err)
+				}
+				if took := time.Since(began); took > 20*time.Second {
+					t.Errorf("it held us for %s", took)
+				}
+				if len(st.sessions) != 0 || len(rt.live) != 0 {
+					t.Errorf("left: %v %v", st.sessions, rt.live)
+				}
+				// One that was there before is not touched and not believed.
+				lying := station.Session{ID: station.NewID(), Name: "main", State: station.StateRunning}
+				st.sessions = []station.Session{lying}
+				rt.set(lying.ID, true)
+				rt.stops.Store(0)
+				if err := f.Recover(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if st.sessions[0].State != station.StateFailed || rt.stops.Load() != 0 {
+					t.Errorf("recovered: %+v, %d stops", st.sessions[0], rt.stops.Load())
+				}
+				f.Close()
+				rt.work.Wait()
+			})
+		})
+	}
+}
