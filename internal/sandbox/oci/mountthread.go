@@ -115,15 +115,26 @@ func (r *Runtime) privateMounts(hideUnified bool, rootfs string) (*mountThread, 
 }
 
 // stagePoint is a folder that every uid can reach and that hides nothing we
-// need when something is mounted over it in the private namespace.
+// need when something is mounted over it in the private namespace: an empty one
+// if there is, else one that at least the data directory is not in.
 func stagePoint(data string) (string, error) {
+	var second string
 	for _, dir := range []string{"/mnt", "/media", "/srv", "/boot"} {
 		info, err := os.Lstat(dir)
-		if err == nil && info.IsDir() && !within(data, dir) {
+		if err != nil || !info.IsDir() || within(data, dir) {
+			continue
+		}
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
 			return dir, nil
 		}
+		if second == "" {
+			second = dir
+		}
 	}
-	return "", errors.New("none of /mnt, /media, /srv, /boot is free to mount on")
+	if second == "" {
+		return "", errors.New("none of /mnt, /media, /srv, /boot is free to mount on")
+	}
+	return second, nil
 }
 
 // within says whether path is dir or below it; both are clean and absolute.

@@ -1,0 +1,47 @@
+package sandbox
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"staithe/internal/station"
+)
+
+func TestKeyLock(t *testing.T) {
+	var k KeyLock
+	id := station.NewID()
+	unlock, err := k.Lock(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another session does not wait; the same one does, until its context ends.
+	other, err := k.Lock(t.Context(), station.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := k.Lock(ctx, id); err == nil {
+		t.Error("locked twice")
+	}
+	unlock()
+
+	n, all := 0, sync.WaitGroup{}
+	for range 100 {
+		all.Go(func() {
+			unlock, err := k.Lock(t.Context(), id)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			n++ // the race detector looks
+			unlock()
+		})
+	}
+	all.Wait()
+	if n != 100 || len(k.held) != 0 {
+		t.Errorf("n is %d, %d locks kept", n, len(k.held))
+	}
+}
