@@ -45,8 +45,8 @@ var etcOwn = map[string]string{
 }
 
 // ensureBase returns the base for the host as it is now, building it when the
-// host's /etc changed since, and removes older ones that no sandbox uses.
-func ensureBase(dir string, used map[string]bool) (baseDir, error) {
+// host's /etc changed since, and removes others but those to keep.
+func ensureBase(dir string, keep func(name string) bool) (baseDir, error) {
 	sum, err := fingerprint()
 	if err != nil {
 		return baseDir{}, err
@@ -67,7 +67,7 @@ func ensureBase(dir string, used map[string]bool) (baseDir, error) {
 		return baseDir{}, err
 	}
 	for _, e := range entries {
-		if e.Name() != sum && !used[e.Name()] {
+		if e.Name() != sum && !keep(e.Name()) {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return baseDir{}, err
 			}

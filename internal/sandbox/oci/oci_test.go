@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"testing"
@@ -57,6 +58,30 @@ func TestAbuse40_StopWithoutNotes(t *testing.T) {
 		t.Skip("without cgroups, the notes are all there is")
 	}
 	each(t, sandboxtest.StopWithoutNotes)
+}
+
+// An ordinary life has nothing to complain of: the engine itself removes what it
+// made.
+func TestStopIsQuiet(t *testing.T) {
+	for _, kind := range []engineKind{crun, runc} {
+		opener(t, string(kind)) // or skip, or fail
+		var said bytes.Buffer
+		rt, err := New(Options{Data: t.TempDir(), Engine: string(kind), Log: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rt.Close()
+		spec := sandboxtest.Spec(t, sandboxtest.Home(t, 1), 1)
+		if err := rt.Start(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		if err := rt.Stop(t.Context(), spec.Session); err != nil {
+			t.Fatal(err)
+		}
+		if said.Len() > 0 {
+			t.Errorf("%s: %s", kind, said.String())
+		}
+	}
 }
 
 // TestChild is the gateway that TestAbuse40_GuestSurvivesTheGateway kills. Its

@@ -101,7 +101,7 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := ensureBase(filepath.Join(r.data, "base"), r.basesInUse())
+	base, err := ensureBase(filepath.Join(r.data, "base"), r.keepBase())
 	if err != nil {
 		return nil, spaceOr(fmt.Errorf("build the sandboxes' base file system: %w", err))
 	}
@@ -150,15 +150,16 @@ func (r *Runtime) stateRoot(kind engineKind) string {
 	return filepath.Join(r.data, "run", "oci-"+string(kind))
 }
 
-// basesInUse names the bases that recorded sandboxes run on.
-func (r *Runtime) basesInUse() map[string]bool {
-	used := map[string]bool{}
+// keepBase says which bases may be in use. When a sandbox has no readable
+// record, any may be.
+func (r *Runtime) keepBase() func(name string) bool {
+	used, all := map[string]bool{}, false
 	for _, id := range r.names() {
-		if rec, err := readRecord(r.dir(id)); err == nil {
-			used[rec.Base] = true
-		}
+		rec, err := readRecord(r.dir(id))
+		used[rec.Base] = true
+		all = all || err != nil
 	}
-	return used
+	return func(name string) bool { return all || used[name] }
 }
 
 // names finds every session of which there is a folder or engine state.
