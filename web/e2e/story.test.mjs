@@ -80,6 +80,7 @@ test('a second session has other processes and another name, and the same files 
   await page.getByRole('button', { name: /switch or manage sessions/ }).click()
   await page.getByRole('menuitem', { name: 'main' }).click()
   await page.waitForURL(/\/s\/main$/)
+  await me.sees('main', prompt('main'))
   await me.run('cat /proc/[0-9]*/cmdline | grep -ac 424[2]')
   await me.sees('main', /^1$/m)
 })

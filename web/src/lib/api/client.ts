@@ -50,7 +50,7 @@ export async function request<T>(method: string, path: string, body?: unknown): 
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
   } catch {
-    throw new Problem(0, 'unreachable', 'The server does not answer. Check your network; the page keeps trying.')
+    throw new Problem(0, 'unreachable', 'The server does not answer. Check your network, then try again.')
   }
   if (!response.ok) throw await readProblem(response)
   if (response.status === 204) return undefined as T

@@ -97,7 +97,7 @@ export class OpenSession {
       if (!(error instanceof Problem)) throw error
       if (error.status === 401) this.gate = { kind: 'login' }
       else if (error.status === 404) this.gate = { kind: 'gone', why: error.sentence }
-      else if (error.unreachable) this.gate = { kind: 'unreachable', why: error.sentence }
+      else if (error.unreachable) this.gate = { kind: 'unreachable', why: 'Check your network, then try again.' }
       else this.gate = { kind: 'failed', why: error.sentence }
     }
   }
