@@ -25,6 +25,7 @@ func BenchmarkColdStart(b *testing.B) {
 				b.Fatal(err)
 			}
 			home := sandboxtest.Home(b, 1)
+			sandboxtest.Guest(b) // is built now
 			var made []sandbox.Spec
 			for b.Loop() {
 				spec := sandboxtest.Spec(b, home, 1)
