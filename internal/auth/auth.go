@@ -85,6 +85,9 @@ func New(o Options) (*Auth, error) {
 	return &Auth{store: o.Store, log: o.Log, now: o.Now, hasher: h, limits: newLimits(maxKeys)}, nil
 }
 
+// stamp is now as the store keeps it, so that an answer and a later look agree.
+func (a *Auth) stamp() time.Time { return a.now().UTC().Truncate(time.Microsecond) }
+
 // ScopeAll is the API token scope that allows everything its user may do.
 const ScopeAll = "*"
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -76,6 +77,20 @@ func TestOnlyAFewHashesAtOnce(t *testing.T) {
 	if ok, err := h.matches(t.Context(), NewSecret(""), ""); ok || err != nil {
 		t.Errorf("no hash matches nothing: %v, %v", ok, err)
 	}
+}
+
+func TestNobodyQueuesForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hasher{slots: make(chan struct{}, 1)}
+		release, err := h.acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		if _, err := h.acquire(t.Context()); !errors.Is(err, station.ErrLimited) {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 func TestLimits(t *testing.T) {

@@ -27,7 +27,7 @@ func (a *Auth) ResetLink(ctx context.Context, user station.ID) (Link, error) {
 }
 
 func (a *Auth) link(ctx context.Context, kind string, user station.ID, life time.Duration) (Link, error) {
-	l := Link{Token: mint(""), ExpiresAt: a.now().Add(life).UTC()}
+	l := Link{Token: mint(""), ExpiresAt: a.stamp().Add(life)}
 	return l, a.store.CreateLink(ctx, kind, l.Token.hash(), user, &l.ExpiresAt)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
@@ -15,6 +16,8 @@ import (
 const (
 	minPassword = 8    // characters (NIST SP 800-63B section 5.1.1.2)
 	maxPassword = 1024 // bytes: bounds the work of hashing
+
+	maxQueue = 15 * time.Second // in the queue for hashing
 )
 
 // CheckPassword says whether a password may be set. The error wraps ErrInvalid.
@@ -44,10 +47,15 @@ func newHasher(params *argon2id.Params) (*hasher, error) {
 	return &hasher{params: params, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), dummy: dummy}, nil
 }
 
+// acquire waits for a turn, but not longer than a person would.
 func (h *hasher) acquire(ctx context.Context) (release func(), err error) {
+	patience := time.NewTimer(maxQueue)
+	defer patience.Stop()
 	select {
 	case h.slots <- struct{}{}:
 		return func() { <-h.slots }, nil
+	case <-patience.C:
+		return nil, limited(maxQueue)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the password hasher: %w", ctx.Err())
 	}

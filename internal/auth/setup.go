@@ -38,7 +38,7 @@ func (a *Auth) Setup(ctx context.Context, token Secret, name string, password Se
 	if err != nil {
 		return SignIn{}, err
 	}
-	user := station.User{ID: station.NewID(), Name: name, Admin: true, CreatedAt: a.now().UTC()}
+	user := station.User{ID: station.NewID(), Name: name, Admin: true, CreatedAt: a.stamp()}
 	if err := a.store.CreateFirstAdmin(ctx, token.hash(), a.now(), user, hash); err != nil {
 		return SignIn{}, setupSpent(err)
 	}

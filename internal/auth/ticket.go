@@ -24,7 +24,7 @@ func (a *Auth) MintTicket(ctx context.Context, p Principal, session station.ID, 
 		return station.Ticket{}, Secret{}, ErrScope
 	}
 	t := station.Ticket{ID: station.NewID(), User: p.User.ID, Session: session, Tab: tab, Scope: scope, Role: role,
-		Issuer: p.Credential, ExpiresAt: a.now().Add(station.TicketLife).UTC()}
+		Issuer: p.Credential, ExpiresAt: a.stamp().Add(station.TicketLife)}
 	secret := mint("")
 	return t, secret, a.store.CreateTicket(ctx, t, secret.hash())
 }

@@ -34,7 +34,7 @@ func (a *Auth) CreateToken(ctx context.Context, p Principal, name string, scopes
 		return station.APIToken{}, Secret{}, station.Errorf(station.ErrConflict, "too_many_tokens",
 			"You have %d tokens, the most there can be; delete one first.", maxTokens)
 	}
-	now := a.now().UTC()
+	now := a.stamp()
 	t := station.APIToken{ID: station.NewID(), User: p.User.ID, Name: name, Scopes: scopes, CreatedAt: now}
 	if life > 0 {
 		expires := now.Add(life)

@@ -22,7 +22,7 @@ func (a *Auth) CreateUser(ctx context.Context, name string, password Secret) (st
 			return station.User{}, nil, err
 		}
 	}
-	user := station.User{ID: station.NewID(), Name: name, CreatedAt: a.now().UTC()}
+	user := station.User{ID: station.NewID(), Name: name, CreatedAt: a.stamp()}
 	if err := a.store.CreateUser(ctx, user, hash); err != nil || hash != "" {
 		return user, nil, err
 	}

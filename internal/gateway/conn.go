@@ -32,13 +32,17 @@ func (l watched) Accept() (net.Conn, error) {
 type watchedConn struct {
 	net.Conn
 	dead    time.Duration
-	heard   atomic.Int64 // Unix ns of the last bytes from the client: data, acks, pongs
+	heard   atomic.Int64 // Unix ns of the last sign of life
 	writing atomic.Bool
 }
 
+// waited is how long a write takes that had to wait for the client to make
+// room. One that does not wait only fills the kernel's buffer and is no sign.
+const waited = 5 * time.Millisecond
+
 func (c *watchedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 {
+	if n > 0 { // data, acks, pongs
 		c.heard.Store(time.Now().UnixNano())
 	}
 	return n, err
@@ -49,11 +53,15 @@ func (c *watchedConn) Write(p []byte) (int, error) {
 	defer c.writing.Store(false)
 	written := 0
 	for {
-		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.dead)); err != nil {
+		start := time.Now()
+		if err := c.Conn.SetWriteDeadline(start.Add(c.dead)); err != nil {
 			return written, err
 		}
 		n, err := c.Conn.Write(p[written:])
 		written += n
+		if now := time.Now(); n > 0 && now.Sub(start) >= waited {
+			c.heard.Store(now.UnixNano())
+		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && (n > 0 || c.silent() < c.dead) {
 			continue
 		}
@@ -61,7 +69,7 @@ func (c *watchedConn) Write(p []byte) (int, error) {
 	}
 }
 
-// silent is for how long nothing came from the client.
+// silent is for how long the client gave no sign of life.
 func (c *watchedConn) silent() time.Duration {
 	return time.Since(time.Unix(0, c.heard.Load()))
 }

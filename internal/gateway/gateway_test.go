@@ -109,6 +109,30 @@ func TestInviteAndResetLinks(t *testing.T) {
 	b.browser().must(410, "POST", "/api/v1/invite", map[string]any{"token": token, "password": goodPassword})
 }
 
+func TestTokensEnd(t *testing.T) {
+	b := newBench(t)
+	root := b.admin()
+	var made struct {
+		ID, Token string
+		ExpiresAt string `json:"expires_at"`
+	}
+	root.must(201, "POST", "/api/v1/tokens", map[string]any{"name": "short", "scopes": []string{"*"}, "expires_in": 60}).into(t, &made)
+	api := b.browser().with("Authorization", "Bearer "+made.Token)
+	api.must(200, "GET", "/api/v1/me", nil)
+	conn := api.open("main")
+	list := root.must(200, "GET", "/api/v1/tokens", nil)
+	if made.ExpiresAt == "" || !strings.Contains(string(list.body), made.ID) || strings.Contains(string(list.body), made.Token) || !strings.Contains(string(list.body), `"used_at":"2`) {
+		t.Errorf("%+v %s", made, list.body)
+	}
+	b.clock.advance(61e9)
+	wantClose(t, conn, revokedWithin, 4401)
+	if r := api.must(401, "GET", "/api/v1/me", nil); r.code() != "bad_token" || r.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("%v %s", r.Header, r.body)
+	}
+	// A cookie does not make a bad token good.
+	root.with("Authorization", "Bearer "+made.Token).must(401, "GET", "/api/v1/me", nil)
+}
+
 func TestASandboxThatFailsLeavesAnAccount(t *testing.T) {
 	b := newBench(t)
 	b.fleet.failing = station.Errorf(station.ErrUnavailable, "no_runtime", "Install crun or runc.")
@@ -146,6 +170,15 @@ func TestUsersAndAdmins(t *testing.T) {
 	}
 	root.must(409, "PATCH", "/api/v1/users/root", map[string]any{"disabled": true})
 	root.must(409, "DELETE", "/api/v1/users/root", nil)
+	login := map[string]any{"username": "ada", "password": goodPassword}
+	root.must(200, "PATCH", "/api/v1/users/ada", map[string]any{"disabled": true})
+	if r := b.browser().must(403, "POST", "/api/v1/login", login); r.code() != "user_disabled" {
+		t.Errorf("%s", r.body)
+	}
+	ada.must(401, "GET", "/api/v1/me", nil)
+	root.must(200, "PATCH", "/api/v1/users/"+string(ada.user.ID), map[string]any{"disabled": false})
+	ada.must(401, "GET", "/api/v1/me", nil) // enabling brings no old login back
+	ada.must(200, "POST", "/api/v1/login", login)
 	root.must(200, "PATCH", "/api/v1/users/ada", map[string]any{"admin": true})
 	ada.must(200, "GET", "/api/v1/users", nil)
 	ada.must(204, "DELETE", "/api/v1/users/root", nil)

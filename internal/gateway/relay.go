@@ -53,8 +53,9 @@ func (r *relay) run(ctx context.Context) {
 	r.g.log.Debug("relay ended", "request", requestOf(ctx).id, "session", r.live.session, "code", int(why.code), "by", int(why.by))
 }
 
-// watch pings the client until the connection ends; the guest's own pings end
-// at the gateway. A client that is silent for three pings is gone.
+// watch pings a client that has been silent for a while, until the connection
+// ends; the guest's own pings end at the gateway. One that stays silent for
+// three pings is gone.
 func (r *relay) watch(wg *sync.WaitGroup) {
 	tick := time.NewTicker(r.g.timing.ping)
 	defer tick.Stop()
@@ -67,13 +68,16 @@ func (r *relay) watch(wg *sync.WaitGroup) {
 		if r.raw == nil {
 			continue
 		}
-		if r.raw.silent() >= r.g.timing.dead {
+		silent := r.raw.silent()
+		if silent >= r.g.timing.dead {
 			r.live.end(ending{wire.CloseGoingAway, "no answer to pings", byClient})
 			r.raw.Close()
 			return
 		}
-		// While a write is blocked a ping could only queue behind it.
-		if !r.raw.writing.Load() {
+		// A ping that cannot be written within the library's 5 s takes the
+		// connection with it: none is sent behind a blocked write, nor to a
+		// client that shows by itself that it lives.
+		if silent >= r.g.timing.ping/2 && !r.raw.writing.Load() {
 			wg.Go(r.ping)
 		}
 	}
@@ -81,7 +85,7 @@ func (r *relay) watch(wg *sync.WaitGroup) {
 
 // ping sends one ping; whether anything comes back shows in raw.silent.
 func (r *relay) ping() {
-	ctx, cancel := context.WithTimeout(context.Background(), r.g.timing.ping)
+	ctx, cancel := context.WithTimeout(context.Background(), r.g.timing.dead)
 	defer cancel()
 	if err := r.client.Ping(ctx); err != nil {
 		r.g.log.Debug("no pong", "session", r.live.session, "err", err)

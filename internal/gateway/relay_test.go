@@ -173,8 +173,8 @@ func TestASilentClientIsGone(t *testing.T) {
 // TestBackpressureIsNotDeath has a client that for several times the limit takes
 // nothing but keeps talking: its connection lives and no byte is lost.
 func TestBackpressureIsNotDeath(t *testing.T) {
-	dead := 300 * time.Millisecond
-	b := newBench(t, withTiming(func(tm *timing) { tm.ping, tm.dead = 50*time.Millisecond, dead }))
+	dead := 600 * time.Millisecond
+	b := newBench(t, withTiming(func(tm *timing) { tm.ping, tm.dead = dead/3, dead }))
 	root := b.admin()
 	const messages = 1000 // 32 MB: far more than the kernel holds
 	b.fleet.guest(root.session("main").ID).speaks(func(c *websocket.Conn, _ guestapi.Identity) {
@@ -193,7 +193,7 @@ func TestBackpressureIsNotDeath(t *testing.T) {
 		c.Close(websocket.StatusNormalClosure, "all said")
 	})
 	conn := root.open("main")
-	talk, stop := time.NewTicker(dead/6), time.After(5*dead)
+	talk, stop := time.NewTicker(dead/30), time.After(3*dead)
 	defer talk.Stop()
 	for talking := true; talking; {
 		select {

@@ -248,6 +248,19 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	wantProblem(t, err, "database_newer")
 }
 
+func TestEveryConnectionKeepsItsPromises(t *testing.T) {
+	s := open(t)
+	for query, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000"} {
+		var got string
+		if err := s.write.QueryRow(`PRAGMA ` + query).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, %v; want %s", query, got, err, want)
+		}
+	}
+	if _, err := s.read.Exec(`DELETE FROM users`); err == nil {
+		t.Error("a reading connection writes")
+	}
+}
+
 func TestUnusableDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
