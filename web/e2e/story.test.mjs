@@ -85,6 +85,16 @@ test('a second session has other processes and another name, and the same files 
   await me.sees('main', /^1$/m)
 })
 
+test('the terminal answers a program that asks, once, and no reload asks again', async () => {
+  await me.run(`IFS= read -rs -d R -t 5 -p $'\\e[6n' at; echo "at-\${at#*[}"`)
+  await me.sees('main', /^at-\d+;\d+$/m)
+  await page.reload()
+  await me.sees('main', /^at-\d+;\d+$/m)
+  await me.sees('main', prompt('main'))
+  await me.run('echo clean-$((1+2))')
+  await me.sees('main', /\$ echo clean-\$\(\(1\+2\)\)\nclean-3$/m)
+})
+
 test('a reload comes back to the same shell', async () => {
   await me.run('LANTERN=still-lit')
   await page.reload()

@@ -69,10 +69,10 @@ describe('close codes', () => {
     [4400, 'stopped'],
     [4401, 'login'],
     [4403, 'stopped'],
-    [4404, 'stopped'],
+    [4404, 'gone'],
     [4408, 'retry'],
     [4409, 'replaced'],
-    [4410, 'stopped'],
+    [4410, 'gone'],
     [4412, 'asleep'],
     [4429, 'retry'],
   ])('%i is %s', (code, kind) => {

@@ -56,9 +56,8 @@ export class OpenSession {
       return { kind: 'retry', why, pace: 'normal' }
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return { kind: 'login' }
-      if (error instanceof Problem && (error.status === 404 || error.status === 403)) {
-        return { kind: 'stopped', why: error.sentence }
-      }
+      if (error instanceof Problem && error.status === 404) return { kind: 'gone', why: error.sentence }
+      if (error instanceof Problem && error.status === 403) return { kind: 'stopped', why: error.sentence }
       const why = error instanceof Problem && error.unreachable ? 'The server does not answer.' : sentenceOf(error)
       return { kind: 'retry', why, pace: 'normal' }
     }

@@ -6,6 +6,7 @@ import { WebglAddon } from '@xterm/addon-webgl'
 import { Terminal } from '@xterm/xterm'
 import type { ITheme } from '@xterm/xterm'
 import { handleClipboard } from './clipboard'
+import { devicePixelsAgree } from './device-pixels'
 import { openLink } from './links'
 import { Mute } from './mute'
 import type { Sink } from './output'
@@ -40,6 +41,7 @@ export class Screen implements Sink {
   transform: ((data: string) => string) | null = null
   #fit = new FitAddon()
   #webgl: WebglAddon | null = null
+  #stopAsking: (() => void) | null = null
   #mute: Mute
   #writingPast = true
   #drawingPast = true
@@ -115,7 +117,11 @@ export class Screen implements Sink {
 
   /** Only a shown terminal holds a WebGL context: browsers allow a page about sixteen. */
   show(): void {
-    if (this.#webgl) return
+    if (this.#webgl || !this.#element) return
+    this.#stopAsking = devicePixelsAgree(this.#element, (agree) => agree && this.#drawWithWebgl())
+  }
+
+  #drawWithWebgl(): void {
     const webgl = new WebglAddon()
     try {
       webgl.onContextLoss(() => this.hide())
@@ -127,6 +133,7 @@ export class Screen implements Sink {
   }
 
   hide(): void {
+    this.#stopAsking?.()
     this.#webgl?.dispose()
     this.#webgl = null
   }

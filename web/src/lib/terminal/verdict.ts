@@ -6,6 +6,7 @@ export type Verdict =
   | { kind: 'asleep'; why: string }
   | { kind: 'login' }
   | { kind: 'replaced' }
+  | { kind: 'gone'; why: string }
   | { kind: 'stopped'; why: string }
 
 /** A reason as a person reads it: close reasons are written like error texts, small and without a full stop. */
@@ -27,11 +28,11 @@ export function closeVerdict(code: number, reason: string): Verdict {
     case 4403:
       return { kind: 'stopped', why: why('You may not open this session. Ask its owner.') }
     case 4404:
-      return { kind: 'stopped', why: why('There is no such session. Choose another one above.') }
+      return { kind: 'gone', why: why('See the list of sessions for the right name.') }
     case 4409:
       return { kind: 'replaced' }
     case 4410:
-      return { kind: 'stopped', why: 'This session was deleted. Choose another one above.' }
+      return { kind: 'gone', why: 'It was deleted. Your files are kept.' }
     case 4412:
       return { kind: 'asleep', why: why('Its shells have ended; your files are kept.') }
     case 4429:
