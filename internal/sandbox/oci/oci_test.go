@@ -47,6 +47,8 @@ func TestAbuse17_NamesAreNeverFolded(t *testing.T) { each(t, sandboxtest.NamesAr
 
 func TestAbuse35_HostIsOutOfReach(t *testing.T) { each(t, sandboxtest.HostIsOutOfReach) }
 
+func TestAbuse37_ForkBombIsHeld(t *testing.T) { each(t, sandboxtest.ForkBombIsHeld) }
+
 func TestAbuse38_KernelIsClosed(t *testing.T) { each(t, sandboxtest.KernelIsClosed) }
 
 func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) {

@@ -44,7 +44,7 @@ func newSharedSpec(base baseDir, root bool, layout cgroupLayout) (*sharedSpec, e
 		s.spaces = append(s.spaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 		s.resource = limits()
 	}
-	if err := s.addRlimits(root); err != nil {
+	if err := s.addRlimits(); err != nil {
 		return nil, err
 	}
 	var err error
@@ -81,7 +81,7 @@ func limits() *specs.LinuxResources {
 	return res
 }
 
-func (s *sharedSpec) addRlimits(root bool) error {
+func (s *sharedSpec) addRlimits() error {
 	// 1 byte, not 0: with 0 the kernel still starts a core_pattern program,
 	// which is the host's and runs as the host's root.
 	s.rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 1, Hard: 1}}
@@ -90,13 +90,6 @@ func (s *sharedSpec) addRlimits(root bool) error {
 		return err
 	}
 	s.rlimits = append(s.rlimits, specs.POSIXRlimit{Type: "RLIMIT_NOFILE", Soft: files.Cur, Hard: files.Max})
-	if !root { // no cgroup holds a fork bomb there
-		procs, err := capped(unix.RLIMIT_NPROC, maxPIDs, maxPIDs)
-		if err != nil {
-			return err
-		}
-		s.rlimits = append(s.rlimits, specs.POSIXRlimit{Type: "RLIMIT_NPROC", Soft: procs.Cur, Hard: procs.Max})
-	}
 	return nil
 }
 
@@ -108,6 +101,21 @@ func capped(which int, soft, hard uint64) (unix.Rlimit, error) {
 	}
 	hard = min(hard, now.Max)
 	return unix.Rlimit{Cur: min(soft, hard), Max: hard}, nil
+}
+
+// limitProcesses holds a fork bomb where no cgroup does. It must come after the
+// sandbox's user namespace was made: a limit from before would become that of
+// all namespaces of this account together, and one session could starve the
+// others. The guest has started nothing yet; what it starts inherits the limit.
+func limitProcesses(pid int) error {
+	procs, err := capped(unix.RLIMIT_NPROC, maxPIDs, maxPIDs)
+	if err != nil {
+		return err
+	}
+	if err := unix.Prlimit(pid, unix.RLIMIT_NPROC, &procs, nil); err != nil {
+		return fmt.Errorf("limit the guest's processes: %w", err)
+	}
+	return nil
 }
 
 // baseMounts are the file systems a sandbox has of its own.

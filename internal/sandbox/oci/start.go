@@ -97,6 +97,11 @@ func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) er
 	if err != nil {
 		return fmt.Errorf("the guest ended at once: %w", err)
 	}
+	if !p.shared.cgroups {
+		if err := limitProcesses(rec.PID); err != nil {
+			return err
+		}
+	}
 	return rec.write(dir)
 }
 

@@ -216,3 +216,24 @@ func NamesAreNeverFolded(t *testing.T, open Open) {
 		}
 	}
 }
+
+// ForkBombIsHeld lets one session use up all the processes it may have: it
+// suffers, its neighbour does not, and it can be ended.
+func ForkBombIsHeld(t *testing.T, open Open) {
+	data := t.TempDir()
+	rt := open(t, data)
+	b, neighbour := start(t, rt, Spec(t, Home(t, 1), 1)), start(t, rt, Spec(t, Home(t, 2), 2))
+	inside := pidNamespace(t, b.pid(t))
+	a := b.run(t, false, "/bin/sh", "-c", "i=0; while [ $i -lt 5000 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; echo all")
+	if n := len(processesIn(t, inside)); strings.Contains(a.Out, "all") || n > 2100 || n < 1000 {
+		t.Errorf("%d processes run; it said %q", n, a.Out)
+	}
+	neighbour.sh(t, "echo fine | cat | cat")
+	if err := rt.Stop(t.Context(), b.Session); err != nil {
+		t.Fatal(err)
+	}
+	if left := processesIn(t, inside); len(left) != 0 {
+		t.Errorf("%d processes left", len(left))
+	}
+	Traceless(t, data, b.Session)
+}
