@@ -184,6 +184,20 @@ test('a sleeping session is shown asleep and wakes on a click only', async () =>
   await me.sees('main', prompt('main'))
 })
 
+test('a new password cuts what the old one opened, and this page comes back by itself', async () => {
+  await page.getByRole('button', { name: 'Account and settings' }).click()
+  await page.getByRole('menuitem', { name: 'Change password' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByLabel('Current password').fill(ada.password)
+  await dialog.getByLabel('New password').fill('two lamps on the staithe')
+  await dialog.getByRole('button', { name: 'Change password' }).click()
+  await dialog.waitFor({ state: 'detached' })
+  ada.password = 'two lamps on the staithe'
+  await me.linkIs('open')
+  await me.run('echo relit-$((4+4))')
+  await me.sees('main', /^relit-8$/m)
+})
+
 test('log out, log in, and the shell is where it was', async () => {
   await me.run('PIER=north')
   await page.getByRole('button', { name: 'Account and settings' }).click()
