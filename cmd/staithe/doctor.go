@@ -132,6 +132,8 @@ func (d *doctor) listen(ctx context.Context) (string, error) {
 }
 
 func answersHealth(ctx context.Context, base string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second) // whatever listens there may never answer
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
 	if err != nil {
 		return false
