@@ -22,6 +22,7 @@ type ending struct {
 	code   websocket.StatusCode
 	reason string
 	by     party
+	said   bool // in a close frame; otherwise the link was lost or cut
 }
 
 type party int
@@ -129,16 +130,16 @@ func (r *registry) credentials() []station.Credential {
 func (r *registry) revoke(v auth.Revocation) {
 	r.endAll(func(l *live) (ending, bool) {
 		if l.cred.ID != "" && l.cred.ID == v.Spare {
-			return ending{wire.CloseGoingAway, "the password was changed; connect again", byGateway}, v.Touches(l.cred)
+			return ending{code: wire.CloseGoingAway, reason: "the password was changed; connect again", by: byGateway}, v.Touches(l.cred)
 		}
-		return ending{wire.CloseUnauthorized, "your login or token has ended; sign in again", byGateway}, v.Touches(l.cred)
+		return ending{code: wire.CloseUnauthorized, reason: "your login or token has ended; sign in again", by: byGateway}, v.Touches(l.cred)
 	})
 }
 
 func (r *registry) sessionEnded(session station.ID, deleted bool) {
-	why := ending{wire.CloseAsleep, "the session went to sleep; wake it to go on", byGateway}
+	why := ending{code: wire.CloseAsleep, reason: "the session went to sleep; wake it to go on", by: byGateway}
 	if deleted {
-		why = ending{wire.CloseDeleted, "the session was deleted", byGateway}
+		why = ending{code: wire.CloseDeleted, reason: "the session was deleted", by: byGateway}
 	}
 	r.endAll(func(l *live) (ending, bool) { return why, l.session == session && session != "" })
 }
@@ -153,7 +154,7 @@ func (r *registry) shutdown() {
 		return
 	}
 	r.endAll(func(*live) (ending, bool) {
-		return ending{wire.CloseGoingAway, "the server is going away; connect again", byGateway}, true
+		return ending{code: wire.CloseGoingAway, reason: "the server is going away; connect again", by: byGateway}, true
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -100,9 +100,9 @@ func (g *Gateway) gone(user, session station.ID) ending {
 	s, err := g.fleet.Get(ctx, user, string(session))
 	switch {
 	case errors.Is(err, station.ErrNotFound):
-		return ending{wire.CloseDeleted, "the session was deleted", byGuest}
+		return ending{code: wire.CloseDeleted, reason: "the session was deleted", by: byGuest}
 	case err == nil && s.State == station.StateAsleep:
-		return ending{wire.CloseAsleep, "the session went to sleep; wake it to go on", byGuest}
+		return ending{code: wire.CloseAsleep, reason: "the session went to sleep; wake it to go on", by: byGuest}
 	}
-	return ending{wire.CloseGoingAway, "the session's guest is gone; connect again", byGuest}
+	return ending{code: wire.CloseGoingAway, reason: "the session's guest is gone; connect again", by: byGuest}
 }

@@ -52,7 +52,7 @@ func (g *Gateway) probe(w http.ResponseWriter, r *http.Request) {
 	go func() { // ends with ctx or the connection; waited for below
 		defer close(walked)
 		g.walk(conn.CloseRead(ctx), conn, who, r.URL.Query().Get("session"))
-		l.end(ending{wire.CloseNormal, "", byGateway})
+		l.end(ending{code: wire.CloseNormal, by: byGateway})
 	}()
 	<-l.ended
 	closeClient(conn, connOf(r.Context()), l.why, g.timing.force)

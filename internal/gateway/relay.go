@@ -41,9 +41,9 @@ func (r *relay) run(ctx context.Context) {
 	why := r.live.why
 
 	// The guest's leg first: from here on not a byte of the client's counts.
-	if why.by == byClient && why.code == wire.CloseNormal {
-		// Leaving on purpose is told apart from a lost link: then the guest
-		// does not hold output back for a return.
+	if why.by == byClient && why.said {
+		// Leaving on purpose is told apart from a lost link: the guest does
+		// not hold output back for the return of who left.
 		wg.Go(func() { r.guest.Close(why.code, why.reason) })
 	} else {
 		r.guest.CloseNow()
@@ -70,7 +70,7 @@ func (r *relay) watch(wg *sync.WaitGroup) {
 		}
 		silent := r.raw.silent()
 		if silent >= r.g.timing.dead {
-			r.live.end(ending{wire.CloseGoingAway, "no answer to pings", byClient})
+			r.live.end(ending{code: wire.CloseGoingAway, reason: "no answer to pings", by: byClient})
 			r.raw.Close()
 			return
 		}
@@ -119,7 +119,7 @@ func (r *relay) fromGuest() ending {
 			return r.guestEnding(err)
 		}
 		if n > wire.MaxMessage || n == 0 || typ != websocket.MessageBinary {
-			return ending{wire.CloseProtocol, "the session's guest broke the protocol; put the session to sleep and wake it", byGuest}
+			return ending{code: wire.CloseProtocol, reason: "the session's guest broke the protocol; put the session to sleep and wake it", by: byGuest}
 		}
 		if err := r.client.Write(context.Background(), typ, buf[:n]); err != nil {
 			return closedBy(err, byClient)
@@ -158,12 +158,12 @@ func readMessage(c *websocket.Conn, buf []byte) (websocket.MessageType, int, err
 // closedBy is the ending that a failed read or write of the client's leg means.
 func closedBy(err error, by party) ending {
 	if ce, ok := errors.AsType[websocket.CloseError](err); ok && ce.Code != websocket.StatusNoStatusRcvd {
-		return ending{ce.Code, clip(plain(ce.Reason), maxReason), by}
+		return ending{ce.Code, clip(plain(ce.Reason), maxReason), by, true}
 	}
 	if websocket.CloseStatus(err) == websocket.StatusNoStatusRcvd {
-		return ending{wire.CloseNormal, "", by}
+		return ending{code: wire.CloseNormal, by: by, said: true}
 	}
-	return ending{wire.CloseGoingAway, "the connection was lost", by}
+	return ending{code: wire.CloseGoingAway, reason: "the connection was lost", by: by}
 }
 
 // maxReason is RFC 6455 section 5.5's 125 bytes without the code.

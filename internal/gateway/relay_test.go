@@ -119,11 +119,14 @@ func TestTheGuestIsToldHowAClientLeft(t *testing.T) {
 		_, _, err := c.Read(context.Background())
 		left <- err
 	})
-	if err := root.open("main").Close(websocket.StatusNormalClosure, "bye"); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-left; websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-		t.Errorf("asked for: the guest saw %v", err)
+	for _, code := range []websocket.StatusCode{websocket.StatusNormalClosure, websocket.StatusGoingAway, 4321} {
+		if err := root.open("main").Close(code, "bye"); err != nil {
+			t.Fatal(err)
+		}
+		var ce websocket.CloseError
+		if err := <-left; !errors.As(err, &ce) || ce.Code != code || ce.Reason != "bye" {
+			t.Errorf("%d: the guest saw %v", code, err)
+		}
 	}
 	root.open("main").CloseNow()
 	if err := <-left; websocket.CloseStatus(err) != -1 {
