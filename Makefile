@@ -56,7 +56,7 @@ e2e: build ## the running binary, driven in Chromium
 	cd web && npm run e2e
 
 bench: build ## measure; the figures are in doc/benchmarks.md
-	$(GO) run ./internal/e2e/bench
+	$(GO) test -run "^$$" -bench . -benchtime 3s -timeout 20m ./internal/e2e
 
 soak: build ## hours of fuzzing, drops and kills; SOAK=10m sets each part's time
 	@tools/soak.sh

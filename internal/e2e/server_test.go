@@ -186,6 +186,13 @@ func (s *server) remove() {
 	}
 	if s.token != "" {
 		c := s.bearer(s.token)
+		var users []station.User
+		c.must(200, "GET", "/users", nil, &users)
+		for _, u := range users {
+			if u.Name != "ada" {
+				c.must(204, "DELETE", "/users/"+string(u.ID), nil, nil)
+			}
+		}
 		var list []station.Session
 		c.must(200, "GET", "/sessions", nil, &list)
 		for _, v := range list {

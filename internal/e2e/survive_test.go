@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -145,7 +144,7 @@ func TestRecoveryAfterEverythingWasKilled(t *testing.T) {
 	keep, keepOut := openTab(t, s.mux("main"), wire.Open{Command: []string{"/bin/cat"}})
 	doomed := s.session("doomed")
 	s.kill()
-	killGuest(t, s, doomed.ID)
+	killGuest(t, doomed.ID)
 	s.again()
 	var v station.Session
 	api.must(200, "GET", "/sessions/doomed", nil, &v)
@@ -164,32 +163,14 @@ func TestRecoveryAfterEverythingWasKilled(t *testing.T) {
 }
 
 // killGuest kills a session's PID 1 as the host sees it.
-func killGuest(t testing.TB, s *server, id station.ID) {
+func killGuest(t testing.TB, id station.ID) {
 	t.Helper()
-	pids, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	p, err := os.FindProcess(guestPID(t, id))
+	if err == nil {
+		err = p.Kill()
+	}
 	if err != nil {
 		t.Fatal(err)
-	}
-	killed := 0
-	for _, path := range pids {
-		pid := strings.Split(path, "/")[2]
-		env, err := os.ReadFile("/proc/" + pid + "/environ")
-		cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline") // it may have ended meanwhile
-		if err != nil || !bytes.Contains(env, []byte(`"session":"`+string(id)+`"`)) || !bytes.Contains(cmdline, []byte("guest")) {
-			continue
-		}
-		n, _ := strconv.Atoi(pid)
-		p, err := os.FindProcess(n)
-		if err == nil {
-			err = p.Kill()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		killed++
-	}
-	if killed == 0 {
-		t.Fatalf("no guest of %s found", id)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"staithe/internal/station"
@@ -33,7 +34,8 @@ func newMetrics(reg *prometheus.Registry, live *registry) (*metrics, error) {
 	}
 	sockets := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "staithe_websockets", Help: "Live WebSockets."},
 		func() float64 { return float64(live.count()) })
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.logins, sockets} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.logins, sockets,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
