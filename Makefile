@@ -8,7 +8,7 @@ PAGE_SRC := $(shell find web/src web/public web/index.html web/vite.config.ts we
 
 export GOFLAGS += -buildvcs=false
 
-.PHONY: help run setup setup-test build test check unit race fuzz page e2e bench soak clean
+.PHONY: help run setup setup-test build test check unit race fuzz page e2e bench soak screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ e2e: build ## the running binary, driven in Chromium
 
 bench: build ## measure; the figures are in doc/benchmarks.md
 	$(GO) test -run "^$$" -bench . -benchtime 3s -timeout 20m ./internal/e2e
+
+screenshots: build ## retake the pictures in doc/screenshots
+	cd web && node e2e/screenshots.mjs
 
 soak: build ## hours of fuzzing, drops and kills; SOAK=10m sets each part's time
 	@tools/soak.sh

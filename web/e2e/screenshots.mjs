@@ -1,0 +1,50 @@
+// Takes the pictures in ../doc/screenshots from a real server: `make screenshots`.
+import { mkdir } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { TIMEOUT, world } from './harness.mjs'
+
+const OUT = fileURLToPath(new URL('../../doc/screenshots/', import.meta.url))
+const user = { username: 'ada', password: 'correct horse battery' }
+
+await mkdir(OUT, { recursive: true })
+const w = await world()
+try {
+  const setup = await w.browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'dark' })
+  await setup.goto(w.server.setup)
+  await setup.getByLabel('User name').waitFor({ timeout: TIMEOUT })
+  await setup.screenshot({ path: `${OUT}setup.png` })
+  await setup.getByLabel('User name').fill(user.username)
+  await setup.getByLabel('Password', { exact: true }).fill(user.password)
+  await setup.keyboard.press('Enter')
+  await shows(setup, 'ada@main')
+  await setup.keyboard.type('git init -q boat && cd boat && printf "print(42)\\n" > tide.py && clear\n')
+  await setup.keyboard.type('git add -A && git status && ls -la --color && python3 tide.py\n')
+  await shows(setup, '\n42')
+  await setup.keyboard.press('Alt+Shift+T')
+  await setup.locator('[data-tab="sh-2"]').waitFor({ timeout: TIMEOUT })
+  await setup.getByRole('tab', { name: /main/ }).click()
+  await shows(setup, '\n42')
+  await setup.screenshot({ path: `${OUT}terminal-dark.png` })
+  const state = await setup.context().storageState()
+  await setup.close()
+
+  for (const [name, options] of [
+    ['terminal-light', { viewport: { width: 1280, height: 800 }, colorScheme: 'light' }],
+    ['phone-dark', { viewport: { width: 390, height: 844 }, colorScheme: 'dark', hasTouch: true, isMobile: true }],
+  ]) {
+    const page = await w.browser.newPage({ ...options, storageState: state })
+    await page.goto(`${w.url}/s/main`)
+    await shows(page, '42')
+    await page.screenshot({ path: `${OUT}${name}.png` })
+    await page.close()
+  }
+} finally {
+  await w.close(user)
+}
+
+/** Waits until a terminal of the page holds a text. */
+async function shows(page, text) {
+  await page.waitForFunction((t) => window.staithe?.text('main')?.includes(t), text, { timeout: TIMEOUT })
+  // Text in the buffer is drawn with the next frames.
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))
+}
