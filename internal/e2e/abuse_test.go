@@ -25,7 +25,7 @@ func shellOutput(t *testing.T, s *server, session, script string) string {
 	t.Helper()
 	_, out := openTab(t, s.mux(session), wire.Open{Command: []string{"/bin/bash", "-c", "stty -opost; " + script}})
 	out.until(t, "exit", func() bool { return out.exit != nil })
-	return out.out.String()
+	return out.text()
 }
 
 // raw is a WebSocket with nothing on top.
@@ -123,7 +123,7 @@ func TestAbuse08_ViewerTicketChangesNothing(t *testing.T) {
 	}
 	st.Write([]byte("untouched\n"))
 	out.see(t, "untouched")
-	if strings.Contains(out.out.String(), "evil") {
+	if strings.Contains(out.text(), "evil") {
 		t.Error("a viewer typed")
 	}
 }

@@ -74,6 +74,13 @@ func (c *console) see(text string) {
 	}
 }
 
+// text is what was drawn so far.
+func (c *console) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out.String()
+}
+
 func (c *console) key(text string) {
 	c.t.Helper()
 	if _, err := c.f.WriteString(text); err != nil {
@@ -102,7 +109,7 @@ func TestAttachTypesResizesSurvivesAndExits(t *testing.T) {
 	c.key("echo typed-while-$((5+5))-down\r")
 	s.again()
 	c.see("typed-while-10-down")
-	if n := strings.Count(c.out.String(), "typed-while-10-down"); n != 1 {
+	if n := strings.Count(c.text(), "typed-while-10-down"); n != 1 {
 		t.Errorf("executed %d times", n)
 	}
 	c.key("exit 7\r")
@@ -137,7 +144,7 @@ func TestAttachAnswersNoQueryOfThePast(t *testing.T) {
 	c.see("QE") // the queries between are taken out
 	c.key("typed")
 	c.see("typed")
-	if got := out.out.String(); strings.Contains(got, "^[") {
+	if got := out.text(); strings.Contains(got, "^[") {
 		t.Errorf("an answer was typed: %q", got)
 	}
 }

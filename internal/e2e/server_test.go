@@ -363,6 +363,13 @@ func (s *sink) until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// text is the stream so far.
+func (s *sink) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.String()
+}
+
 func (s *sink) see(t testing.TB, text string) {
 	t.Helper()
 	s.until(t, text, func() bool { return strings.Contains(s.redraw.String()+s.out.String(), text) })

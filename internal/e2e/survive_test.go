@@ -111,7 +111,7 @@ func TestTwoSessionsShareFilesOnly(t *testing.T) {
 		t.Helper()
 		_, out := openTab(t, s.mux(session), wire.Open{Command: []string{"/bin/sh", "-c", "stty -opost; " + script}})
 		out.until(t, "exit", func() bool { return out.exit != nil })
-		return strings.TrimSpace(out.out.String())
+		return strings.TrimSpace(out.text())
 	}
 	a := run("main", "echo shared > ~/note; readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts /proc/self/ns/user /proc/self/ns/mnt; hostname")
 	b := run("second", "readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts /proc/self/ns/user /proc/self/ns/mnt; hostname")
@@ -183,6 +183,8 @@ func TestPoliteRestartKeepsShells(t *testing.T) {
 	s.again()
 	st.Write([]byte("after\n"))
 	out.see(t, "after")
+	out.mu.Lock()
+	defer out.mu.Unlock()
 	if out.resets != 0 {
 		t.Error("redrawn instead of resumed")
 	}
