@@ -24,8 +24,8 @@ import (
 func shellOutput(t *testing.T, s *server, session, script string) string {
 	t.Helper()
 	_, out := openTab(t, s.mux(session), wire.Open{Command: []string{"/bin/bash", "-c", "stty -opost; " + script}})
-	out.until(t, "exit", func() bool { return out.exit != nil })
-	return out.text()
+	out.WaitExit(t)
+	return out.Text()
 }
 
 // raw is a WebSocket with nothing on top.
@@ -99,7 +99,7 @@ func TestAbuse08_ViewerTicketChangesNothing(t *testing.T) {
 	s := serve(t)
 	main := s.session("main")
 	st, out := openTab(t, s.mux("main"), wire.Open{Name: "target", Command: []string{"/bin/sh", "-c", "stty -echo; echo ready; cat"}})
-	out.see(t, "ready")
+	out.See(t, "ready")
 	r, _, err := s.dial(t, main.ID, s.ticket(map[string]any{"scope": "terminal", "role": "viewer"}))
 	if err != nil {
 		t.Fatal(err)
@@ -122,8 +122,8 @@ func TestAbuse08_ViewerTicketChangesNothing(t *testing.T) {
 		}
 	}
 	st.Write([]byte("untouched\n"))
-	out.see(t, "untouched")
-	if strings.Contains(out.text(), "evil") {
+	out.See(t, "untouched")
+	if strings.Contains(out.Text(), "evil") {
 		t.Error("a viewer typed")
 	}
 }

@@ -139,12 +139,12 @@ func TestAttachAnswersNoQueryOfThePast(t *testing.T) {
 	s := serve(t)
 	_, out := openTab(t, s.mux("main"), wire.Open{Name: "asks", Command: []string{"/bin/bash", "-c",
 		`stty raw -echo; printf 'Q\033[c\033[6n\033]11;?\007\033P$qm\033\\E'; cat -v`}})
-	out.see(t, "E")
+	out.See(t, "E")
 	c := startConsole(t, s, "attach", "main/asks")
 	c.see("QE") // the queries between are taken out
 	c.key("typed")
 	c.see("typed")
-	if got := out.text(); strings.Contains(got, "^[") {
+	if got := out.Text(); strings.Contains(got, "^[") {
 		t.Errorf("an answer was typed: %q", got)
 	}
 }

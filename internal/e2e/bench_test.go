@@ -153,9 +153,9 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 	c := s.mux("main")
 	home, out := openTab(b, c, wire.Open{Name: "put", Command: []string{"/bin/sh", "-c", "stty raw -echo; echo ready; head -c " + strconv.Itoa(size) + " > ~/text; echo done"}})
-	out.see(b, "ready")
+	out.See(b, "ready")
 	home.Write([]byte(text.String()[:size]))
-	out.see(b, "done")
+	out.See(b, "done")
 	const script = "stty -opost -echo; cat "
 	var bare, ours times
 	for b.Loop() {

@@ -20,6 +20,7 @@ import (
 	"github.com/coder/websocket"
 
 	"staithe/internal/muxclient"
+	"staithe/internal/muxclient/muxtest"
 	"staithe/internal/station"
 	"staithe/internal/wire"
 )
@@ -309,76 +310,10 @@ func (s *server) muxAt(addr, session string) *muxclient.Client {
 	return c
 }
 
-// sink keeps what a tab puts out.
-type sink struct {
-	mu     sync.Mutex
-	cond   *sync.Cond
-	out    bytes.Buffer // stream
-	redraw bytes.Buffer
-	resets int
-	exit   *wire.Exit
-}
-
-func newSink() *sink {
-	s := &sink{}
-	s.cond = sync.NewCond(&s.mu)
-	return s
-}
-
-func (s *sink) do(f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f()
-	s.cond.Broadcast()
-}
-
-func (s *sink) Reset(int64)      { s.do(func() { s.resets++ }) }
-func (s *sink) Size(int, int)    {}
-func (s *sink) Unsent([]byte)    {}
-func (s *sink) Exit(e wire.Exit) { s.do(func() { s.exit = &e }) }
-func (s *sink) Output(p []byte, what muxclient.Kind) {
-	s.do(func() {
-		if what == muxclient.Redraw {
-			s.redraw.Write(p)
-		} else {
-			s.out.Write(p)
-		}
-	})
-}
-
-// until waits for a condition over what came.
-func (s *sink) until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	late := false
-	timer := time.AfterFunc(60*time.Second, func() { s.do(func() { late = true }) })
-	defer timer.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for !ok() {
-		if late {
-			tail := s.out.Bytes()
-			t.Fatalf("%s: not seen; %d bytes came, the last %q", what, len(tail), tail[max(0, len(tail)-300):])
-		}
-		s.cond.Wait()
-	}
-}
-
-// text is the stream so far.
-func (s *sink) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.out.String()
-}
-
-func (s *sink) see(t testing.TB, text string) {
-	t.Helper()
-	s.until(t, text, func() bool { return strings.Contains(s.redraw.String()+s.out.String(), text) })
-}
-
-func openTab(t testing.TB, c *muxclient.Client, o wire.Open) (*muxclient.Stream, *sink) {
+func openTab(t testing.TB, c *muxclient.Client, o wire.Open) (*muxclient.Stream, *muxtest.Sink) {
 	t.Helper()
 	o.Cols, o.Rows = 80, 24
-	s := newSink()
+	s := muxtest.New()
 	st, err := c.Open(t.Context(), o, s)
 	if err != nil {
 		t.Fatal(err)

@@ -21,21 +21,21 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 	s := serve(t)
 	c := s.mux("main")
 	st, out := openTab(t, c, wire.Open{Command: []string{"/bin/sh", "-c", "stty -opost -echo; echo ready; read x; seq 1 200000; read y; echo got:$y; exit 5"}})
-	out.see(t, "ready")
+	out.See(t, "ready")
 	st.Write([]byte("go\n"))
-	out.until(t, "the middle", func() bool { return out.out.Len() > 200_000 })
+	out.Until(t, "the middle", func() bool { return out.Out.Len() > 200_000 })
 	s.kill()
 	st.Write([]byte("typed-while-down\n"))
 	s.again()
-	out.until(t, "exit", func() bool { return out.exit != nil })
+	out.WaitExit(t)
 	var want bytes.Buffer
 	want.WriteString("ready\n")
 	for i := range 200_000 {
 		fmt.Fprintf(&want, "%d\n", i+1)
 	}
 	want.WriteString("got:typed-while-down\n")
-	if !bytes.Equal(out.out.Bytes(), want.Bytes()) || out.resets != 0 || out.exit.Code != 5 {
-		t.Errorf("%d bytes, want %d; %d resets; exit %+v", out.out.Len(), want.Len(), out.resets, out.exit)
+	if !bytes.Equal(out.Out.Bytes(), want.Bytes()) || out.Resets != 0 || out.Exited.Code != 5 {
+		t.Errorf("%d bytes, want %d; %d resets; exit %+v", out.Out.Len(), want.Len(), out.Resets, out.Exited)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestForcedDrops(t *testing.T) {
 	lines, typedLen := 15_000*drops, 4096*drops
 	script := fmt.Sprintf("stty raw -echo; echo ready; seq 1 %d & head -c %d > typed; wait; sha256sum < typed; exit 7", lines, typedLen)
 	st, out := openTab(t, c, wire.Open{Command: []string{"/bin/sh", "-c", script}})
-	out.see(t, "ready")
+	out.See(t, "ready")
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	typed := make([]byte, typedLen)
 	for i := range typed {
@@ -73,8 +73,8 @@ func TestForcedDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := st.Offset() + rnd.Int64N(64<<10)
-		out.until(t, "output", func() bool { return out.exit != nil || int64(out.out.Len()) > want || rnd.IntN(4) == 0 })
-		if out.exit != nil {
+		out.Until(t, "output", func() bool { return out.Exited != nil || int64(out.Out.Len()) > want || rnd.IntN(4) == 0 })
+		if out.Exited != nil {
 			t.Fatalf("the program ended after %d drops", i)
 		}
 		switch k := rnd.IntN(20); {
@@ -88,15 +88,15 @@ func TestForcedDrops(t *testing.T) {
 			c.Drop()
 		}
 	}
-	out.until(t, "exit", func() bool { return out.exit != nil })
+	out.WaitExit(t)
 	var want bytes.Buffer
 	want.WriteString("ready\n")
 	for i := range lines {
 		fmt.Fprintf(&want, "%d\n", i+1)
 	}
 	fmt.Fprintf(&want, "%x  -\n", sha256.Sum256(typed))
-	if !bytes.Equal(out.out.Bytes(), want.Bytes()) || out.resets != 0 || out.exit.Code != 7 {
-		t.Errorf("%d bytes came, want %d; %d redraws; exit %+v; end %q", out.out.Len(), want.Len(), out.resets, out.exit, out.out.Bytes()[max(0, out.out.Len()-80):])
+	if !bytes.Equal(out.Out.Bytes(), want.Bytes()) || out.Resets != 0 || out.Exited.Code != 7 {
+		t.Errorf("%d bytes came, want %d; %d redraws; exit %+v; end %q", out.Out.Len(), want.Len(), out.Resets, out.Exited, out.Out.Bytes()[max(0, out.Out.Len()-80):])
 	}
 	t.Logf("%d of the %d drops were kills of the gateway; %d bytes out, %d in", kills, drops, want.Len(), typedLen)
 }
@@ -110,8 +110,8 @@ func TestTwoSessionsShareFilesOnly(t *testing.T) {
 	run := func(session, script string) string {
 		t.Helper()
 		_, out := openTab(t, s.mux(session), wire.Open{Command: []string{"/bin/sh", "-c", "stty -opost; " + script}})
-		out.until(t, "exit", func() bool { return out.exit != nil })
-		return strings.TrimSpace(out.text())
+		out.WaitExit(t)
+		return strings.TrimSpace(out.Text())
 	}
 	a := run("main", "echo shared > ~/note; readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts /proc/self/ns/user /proc/self/ns/mnt; hostname")
 	b := run("second", "readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts /proc/self/ns/user /proc/self/ns/mnt; hostname")
@@ -156,7 +156,7 @@ func TestRecoveryAfterEverythingWasKilled(t *testing.T) {
 		t.Errorf("a tab in a sleeping session: %d %s", status, body)
 	}
 	keep.Write([]byte("still here\n"))
-	keepOut.see(t, "still here")
+	keepOut.See(t, "still here")
 	if v := s.session("doomed"); v.State != station.StateRunning {
 		t.Errorf("after waking: %+v", v)
 	}
@@ -178,14 +178,9 @@ func killGuest(t testing.TB, id station.ID) {
 func TestPoliteRestartKeepsShells(t *testing.T) {
 	s := serve(t)
 	st, out := openTab(t, s.mux("main"), wire.Open{Command: []string{"/bin/sh", "-c", "stty -echo; echo ready; cat"}})
-	out.see(t, "ready")
+	out.See(t, "ready")
 	s.stop()
 	s.again()
 	st.Write([]byte("after\n"))
-	out.see(t, "after")
-	out.mu.Lock()
-	defer out.mu.Unlock()
-	if out.resets != 0 {
-		t.Error("redrawn instead of resumed")
-	}
+	out.Until(t, "resumed, not redrawn", func() bool { return strings.Contains(out.Out.String(), "after") && out.Resets == 0 })
 }
