@@ -8,7 +8,7 @@ PAGE_SRC := $(shell find web/src web/public web/index.html web/vite.config.ts we
 
 export GOFLAGS += -buildvcs=false
 
-.PHONY: help run setup setup-test build test check unit race fuzz page e2e bench soak screenshots clean
+.PHONY: help run setup setup-test build test check api unit race fuzz page e2e bench soak screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,10 +40,16 @@ check: ## formatting, vet, staticcheck, house rules
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
-unit: build ## Go tests without the race detector
+web/tools/node_modules/.package-lock.json: web/tools/package-lock.json
+	cd web/tools && npm ci --no-audit --no-fund --loglevel=error
+
+api: build web/tools/node_modules/.package-lock.json ## write the page's types anew from the API
+	STAITHE_UPDATE_API=1 $(GO) test -count=1 -run TestPageTypesAreOfThisAPI ./internal/e2e
+
+unit: build web/tools/node_modules/.package-lock.json ## Go tests without the race detector
 	$(GO) test ./...
 
-race: build ## Go tests with the race detector
+race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
 	$(GO) test -race -timeout 15m ./...
 
 fuzz: ## each fuzz target for a few seconds

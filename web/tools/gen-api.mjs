@@ -1,5 +1,5 @@
 // Writes the page's types from the server's OpenAPI document:
-//   npm run gen:api -- openapi.json   (a file, or the address of a running server)
+//   npm run gen:api -- openapi.json [OUTPUT]   (a file, or the address of a running server)
 import { readFile, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import openapiTS, { astToString } from 'openapi-typescript'
@@ -14,5 +14,5 @@ if (!source) {
 const from = resolve(process.env.INIT_CWD ?? '.', source)
 const document = /^https?:/.test(source) ? await (await fetch(source)).json() : JSON.parse(await readFile(from, 'utf8'))
 const head = '// Generated from the OpenAPI document by `npm run gen:api`. Do not edit.\n\n'
-const target = new URL('../src/lib/api/schema.gen.ts', import.meta.url)
+const target = process.argv[3] ?? new URL('../src/lib/api/schema.gen.ts', import.meta.url)
 await writeFile(target, head + astToString(await openapiTS(document)))
