@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -109,15 +110,25 @@ func (d *doctor) hop(ctx context.Context, name string, check func(context.Contex
 	return err == nil
 }
 
+// data writes to the data directory and takes all of it away again.
 func (d *doctor) data(context.Context) (string, error) {
+	_, err := os.Stat(d.cfg.Data)
+	fresh := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(d.cfg.Data, 0o711); err != nil {
 		return "", diskError("make the data directory", err)
 	}
 	probe := filepath.Join(d.cfg.Data, ".doctor")
-	if err := writeWhole(probe, make([]byte, 64<<10)); err != nil {
+	err = writeWhole(probe, make([]byte, 64<<10))
+	if err == nil {
+		err = os.Remove(probe)
+	}
+	if fresh {
+		err = errors.Join(err, os.Remove(d.cfg.Data))
+	}
+	if err != nil {
 		return "", diskError("write to the data directory", err)
 	}
-	return d.cfg.Data + " may be written", os.Remove(probe)
+	return d.cfg.Data + " may be written", nil
 }
 
 func (d *doctor) listen(ctx context.Context) (string, error) {
@@ -146,13 +157,24 @@ func answersHealth(ctx context.Context, base string) bool {
 	return res.StatusCode == http.StatusOK
 }
 
+// store tries the database on one of its own beside the real one, which a
+// server may be using.
 func (d *doctor) store(ctx context.Context) (string, error) {
-	s, err := store.Open(ctx, d.cfg.Data)
+	parent := d.cfg.Data
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+		parent = "" // nothing is there to look beside
+	}
+	dir, err := os.MkdirTemp(parent, ".doctor-")
+	if err != nil {
+		return "", diskError("try the database", err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := store.Open(ctx, dir)
 	if err != nil {
 		return "", err
 	}
 	err = s.Ready(ctx)
-	return "the database opens and answers", errors.Join(err, s.Close())
+	return "a database opens and answers", errors.Join(err, s.Close())
 }
 
 // walk starts a private server and goes the whole way to a shell.

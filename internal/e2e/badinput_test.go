@@ -146,6 +146,9 @@ func TestBadRequestsSayWhatToDo(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	data := dataDir(t)
 	code, out, stderr := run(t, "exec $staithe doctor --listen 127.0.0.1:0 --data "+data)
+	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v %v", left, err)
+	}
 	if code != 0 || strings.Contains(out, "✗") {
 		t.Errorf("%d\n%s\n%s", code, out, stderr)
 	}
