@@ -41,6 +41,9 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, fileName)
+	if err := protect(path); err != nil {
+		return nil, err
+	}
 	write, err := connect(path, 1, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)")
 	if err != nil {
 		return nil, translate("open the database", err)
@@ -48,10 +51,6 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	s := &Store{write: write}
 	if err := migrate(ctx, write, path); err != nil {
 		return nil, errors.Join(err, s.Close())
-	}
-	// Other users of the host have no business with password hashes.
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(translate("protect the database", err), s.Close())
 	}
 	if s.read, err = connect(path, readers, "_pragma=query_only(1)"); err != nil {
 		return nil, errors.Join(translate("open the database", err), s.Close())
@@ -95,6 +94,26 @@ func prepareDir(dir string) error {
 	_, werr := probe.Write([]byte("x"))
 	if err := errors.Join(werr, probe.Close(), os.Remove(probe.Name())); err != nil {
 		return unusableDir(dir, err)
+	}
+	return nil
+}
+
+// protect makes the database's file this user's alone before SQLite opens it:
+// the WAL and its index are made with the file's mode, and other users of the
+// host have no business with password hashes. Those of an earlier process that
+// was killed keep theirs, so they are closed as well.
+func protect(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return unusableDir(filepath.Dir(path), err)
+	}
+	if err := f.Close(); err != nil {
+		return unusableDir(filepath.Dir(path), err)
+	}
+	for _, p := range []string{path, path + "-wal", path + "-shm"} {
+		if err := os.Chmod(p, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return unusableDir(filepath.Dir(path), err)
+		}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -306,5 +307,31 @@ func wantProblem(t *testing.T, err error, code string) {
 	var p *station.Problem
 	if !errors.As(err, &p) || p.Code != code {
 		t.Errorf("error %v, want the problem %s", err, code)
+	}
+}
+
+// Other users of the host may walk through the data directory (sandboxes need
+// it so), and must find nothing to read: what was written last is in the WAL.
+func TestNoFileIsReadableByOthers(t *testing.T) {
+	old := syscall.Umask(0o022)
+	defer syscall.Umask(old)
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	addUser(t, s, "ada", true)
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v %v", f, info.Mode(), err)
+		}
 	}
 }
