@@ -62,10 +62,11 @@ type timing struct {
 	sweep time.Duration // between checks of all live credentials
 	dial  time.Duration // for reaching a guest
 	force time.Duration // for a client to answer a close frame
+	body  time.Duration // for a whole request to come in
 }
 
 var defaultTiming = timing{ping: 20 * time.Second, dead: 65 * time.Second, sweep: 2 * time.Second,
-	dial: 10 * time.Second, force: 2 * time.Second}
+	dial: 10 * time.Second, force: 2 * time.Second, body: 30 * time.Second}
 
 // shutdownPatience is how long Serve waits for running requests at the end.
 const shutdownPatience = 10 * time.Second
@@ -138,6 +139,7 @@ func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
 		Handler:           g.handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       g.timing.body, // hijacked connections are free of it
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ConnContext:       withConn,
