@@ -58,6 +58,7 @@ function world(guest: FakeGuest, random: () => number, more: Partial<ConnectionO
     onGone: () => {},
     onLost: (_tab, bytes) => lost.push(bytes),
     onOpened: () => {},
+    onNotOpened: () => {},
     onProblem: () => {},
     onStreamBytes: (tab, offset, bytes) => {
       let run = counted.get(tab)

@@ -1,8 +1,14 @@
 let terminal: (() => void) | null = null
+let bar: (() => void) | null = null
 
 /** The main view says where the keyboard belongs when nothing else wants it. */
 export function setTerminalFocus(focus: (() => void) | null): void {
   terminal = focus
+}
+
+/** The bar above the terminal says where the keyboard enters it. */
+export function setBarFocus(focus: (() => void) | null): void {
+  bar = focus
 }
 
 /** For menus and dialogs that close: back to the shell instead of to their own button. */
@@ -10,4 +16,14 @@ export function focusTerminal(event?: Event): void {
   if (!terminal) return
   event?.preventDefault()
   terminal()
+}
+
+/** A terminal takes every key, Tab too: this is the way out of it. */
+export function focusBar(): void {
+  bar?.()
+}
+
+/** Whether somebody works in a dialog, a menu or along the tabs: the keyboard is not to be taken from there. */
+export function focusTaken(): boolean {
+  return document.activeElement?.closest('[role=dialog], [role=menu], [role=tablist]') != null
 }

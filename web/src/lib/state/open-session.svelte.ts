@@ -1,6 +1,7 @@
 import { api } from '$lib/api/api'
 import { Problem, sentenceOf } from '$lib/api/client'
 import type { Session } from '$lib/api/types'
+import { LOGIN_ENDED } from '$lib/terminal/verdict'
 import type { Verdict } from '$lib/terminal/verdict'
 import { sessions } from './sessions.svelte'
 
@@ -55,7 +56,7 @@ export class OpenSession {
       const why = session.state === 'starting' ? 'The session is starting.' : 'The terminal does not answer yet.'
       return { kind: 'retry', why, pace: 'normal' }
     } catch (error) {
-      if (error instanceof Problem && error.status === 401) return { kind: 'login' }
+      if (error instanceof Problem && error.status === 401) return { kind: 'login', why: LOGIN_ENDED }
       if (error instanceof Problem && error.status === 404) return { kind: 'gone', why: error.sentence }
       if (error instanceof Problem && error.status === 403) return { kind: 'stopped', why: error.sentence }
       const why = error instanceof Problem && error.unreachable ? 'The server does not answer.' : sentenceOf(error)

@@ -5,6 +5,12 @@ export type Route =
   | { page: 'session'; session: string }
   | { page: 'lost' }
 
+/** Where a person was going when the login stood in the way, and why it did. */
+export interface Detour {
+  session?: string
+  why?: string
+}
+
 function parse(path: string, hash: string): Route {
   const [, first = '', second = '', ...more] = path.split('/')
   if (first === '' || path === '/index.html') return { page: 'home' }
@@ -28,16 +34,30 @@ class Router {
   #byPerson = false
 
   constructor() {
-    addEventListener('popstate', () => (this.route = parse(location.pathname, location.hash)))
-    // A secret in the address must not stay there to be copied or remembered.
-    if ('token' in this.route) history.replaceState(null, '', location.pathname)
+    // A link pasted over an open page of the same path comes here too, without a load.
+    addEventListener('popstate', () => {
+      this.route = parse(location.pathname, location.hash)
+      this.#hideToken()
+    })
+    this.#hideToken()
   }
 
-  go(path: string, how: { replace?: boolean; byPerson?: boolean } = {}): void {
+  /** What the login has to know; it stays with the address over a reload. */
+  get detour(): Detour {
+    return (history.state as { detour?: Detour } | null)?.detour ?? {}
+  }
+
+  go(path: string, how: { replace?: boolean; byPerson?: boolean; detour?: Detour } = {}): void {
     this.#byPerson = how.byPerson ?? false
-    if (how.replace) history.replaceState(null, '', path)
-    else history.pushState(null, '', path)
+    const state = how.detour ? { detour: how.detour } : null
+    if (how.replace) history.replaceState(state, '', path)
+    else history.pushState(state, '', path)
     this.route = parse(path, '')
+  }
+
+  /** A secret in the address must not stay there to be copied or remembered. */
+  #hideToken(): void {
+    if ('token' in this.route && location.hash) history.replaceState(null, '', location.pathname)
   }
 
   /** Says the address anew for where the page already is. */

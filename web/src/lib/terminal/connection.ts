@@ -26,6 +26,8 @@ export interface ConnectionOptions
   onLost(tab: string, bytes: Bytes): void
   /** The answer to an `open` of this page, or of a request repeated after a drop. */
   onOpened(tab: string, name: string): void
+  /** An `open` of this page was refused. */
+  onNotOpened(name: string): void
   onProblem(sentence: string): void
   onStreamBytes?(tab: string, offset: number, bytes: Bytes): void
 }
@@ -278,6 +280,7 @@ export class Connection {
       // Another page made the tab of that name first: that is the tab wanted.
       const made = this.#tabs.find((tab) => tab.name === name)
       if (made) return this.#opened(made.tab, name)
+      this.options.onNotOpened(name)
     }
     const stream = [...this.streams.values()].find((s) => s.asked !== null && s.asked === m.req)
     if (stream) {

@@ -15,7 +15,7 @@ export function arrow(which: Arrow, applicationMode: boolean, ctrl: boolean): st
 }
 
 export type Command =
-  | { do: 'new' | 'close' | 'find' | 'copy' }
+  | { do: 'new' | 'close' | 'find' | 'copy' | 'bar' }
   | { do: 'step'; by: 1 | -1 }
   | { do: 'go'; index: number }
 
@@ -39,6 +39,8 @@ export function shortcut(event: KeyboardEvent): Command | null {
       return { do: 'step', by: 1 }
     case 'KeyF':
       return ctrlKey ? { do: 'find' } : null
+    case 'KeyB':
+      return altKey ? { do: 'bar' } : null
     case 'KeyC':
       return ctrlKey ? { do: 'copy' } : null
     default:

@@ -75,7 +75,12 @@ export class Link {
     this.#dial(this.#attempt > 0)
   }
 
-  /** Leaves for good. */
+  /** Comes back after a refusal that turned out not to hold, as after any drop: not at once, and not while hidden. */
+  resume(why: string): void {
+    if (!this.#socket) this.#settle({ kind: 'retry', why, pace: 'normal' })
+  }
+
+  /** Leaves for good: code 1000 tells the server not to keep anything for a return. */
   stop(): void {
     this.#hangUp(1000)
     this.#setState({ kind: 'closed' })

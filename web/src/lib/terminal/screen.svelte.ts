@@ -2,8 +2,10 @@ import { FitAddon } from '@xterm/addon-fit'
 import { SearchAddon } from '@xterm/addon-search'
 import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes'
 import { WebLinksAddon } from '@xterm/addon-web-links'
-import { WebglAddon } from '@xterm/addon-webgl'
+import type { WebglAddon } from '@xterm/addon-webgl'
 import { Terminal } from '@xterm/xterm'
+import '@xterm/xterm/css/xterm.css'
+import './screen.css'
 import type { ITheme } from '@xterm/xterm'
 import { handleClipboard } from './clipboard'
 import { devicePixelsAgree } from './device-pixels'
@@ -118,11 +120,14 @@ export class Screen implements Sink {
   /** Only a shown terminal holds a WebGL context: browsers allow a page about sixteen. */
   show(): void {
     if (this.#webgl || !this.#element) return
-    this.#stopAsking = devicePixelsAgree(this.#element, (agree) => agree && this.#drawWithWebgl())
+    this.#stopAsking = devicePixelsAgree(this.#element, (agree) => agree && void this.#drawWithWebgl())
   }
 
-  #drawWithWebgl(): void {
-    const webgl = new WebglAddon()
+  async #drawWithWebgl(): Promise<void> {
+    const asked = this.#stopAsking
+    const addon = await import('@xterm/addon-webgl').catch(() => null)
+    if (!addon || asked !== this.#stopAsking) return // hidden meanwhile
+    const webgl = new addon.WebglAddon()
     try {
       webgl.onContextLoss(() => this.hide())
       this.term.loadAddon(webgl)
@@ -134,6 +139,7 @@ export class Screen implements Sink {
 
   hide(): void {
     this.#stopAsking?.()
+    this.#stopAsking = null
     this.#webgl?.dispose()
     this.#webgl = null
   }

@@ -4,10 +4,12 @@
 export type Verdict =
   | { kind: 'retry'; why: string; pace: 'at-once' | 'normal' | 'slow' }
   | { kind: 'asleep'; why: string }
-  | { kind: 'login' }
+  | { kind: 'login'; why: string }
   | { kind: 'replaced' }
   | { kind: 'gone'; why: string }
   | { kind: 'stopped'; why: string }
+
+export const LOGIN_ENDED = 'Your login has ended: it was taken back, or the account was changed. Log in to go on.'
 
 /** A reason as a person reads it: close reasons are written like error texts, small and without a full stop. */
 export function sentence(reason: string): string {
@@ -24,7 +26,7 @@ export function closeVerdict(code: number, reason: string): Verdict {
     case 4400:
       return { kind: 'stopped', why: `Page and server did not understand each other (${reason || 'no reason given'}). Reload the page.` }
     case 4401:
-      return { kind: 'login' }
+      return { kind: 'login', why: LOGIN_ENDED }
     case 4403:
       return { kind: 'stopped', why: why('You may not open this session. Ask its owner.') }
     case 4404:

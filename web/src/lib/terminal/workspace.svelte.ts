@@ -11,6 +11,7 @@ import { TabView } from './tab-view.svelte'
 import type { Verdict } from './verdict'
 import { SUBPROTOCOL } from './wire'
 import type { Bytes, Tab } from './wire'
+import { focusBar } from '$lib/state/focus'
 import { settings } from '$lib/state/settings.svelte'
 import { toasts } from '$lib/state/toasts.svelte'
 
@@ -23,6 +24,11 @@ export interface WorkspaceOptions {
 /** Whether something other than a waiting shell runs in a tab. */
 function busy(tab: Tab): boolean {
   return !tab.exited && tab.process !== '' && !/^-?(ba|z|da|k|fi|)sh$/.test(tab.process)
+}
+
+/** A focus or mouse report: about the screen it came from, not typed. */
+function isReport(bytes: Bytes): boolean {
+  return bytes[0] === 0x1b && bytes[1] === 0x5b && bytes.length >= 3 && [0x49, 0x4f, 0x4d, 0x3c].includes(bytes[2]!)
 }
 
 /** One open session: its connection, its tabs, and the screen of each tab that was looked at. */
@@ -40,7 +46,9 @@ export class Workspace {
   readonly views = new SvelteMap<string, TabView>()
   #connection: Connection
   #emptied = false
-  #wanted: string | null = null
+  /** A shell was asked for and is not there yet: its name, and what was typed meanwhile, meant for it. */
+  opening = $state.raw<{ name: string; typed: Bytes[] } | null>(null)
+  #typingAhead = false
   #record = recordingWanted()
 
   constructor(options: WorkspaceOptions, size: Size) {
@@ -64,7 +72,8 @@ export class Workspace {
       onStream: (stream) => this.views.get(stream.tab)?.follow(stream),
       onGone: (tab) => this.#gone(tab),
       onLost: (tab, bytes) => this.#lost(tab, new TextDecoder().decode(bytes)),
-      onOpened: (tab) => this.activate(tab),
+      onOpened: (tab, name) => this.#opened(tab, name),
+      onNotOpened: (name) => this.#notOpened(name),
       onProblem: (sentence) => toasts.problem(sentence),
       onStreamBytes: (tab, offset, bytes) => this.views.get(tab)?.recorder?.take(offset, bytes),
     })
@@ -86,8 +95,18 @@ export class Workspace {
     this.#connection.link.nudge()
   }
 
-  dispose(): void {
+  /** See Link.resume. */
+  resume(why: string): void {
+    this.#connection.link.resume(why)
+  }
+
+  /** This document is going and will not come back. */
+  leave(): void {
     this.#connection.link.stop()
+  }
+
+  dispose(): void {
+    this.leave()
     for (const view of this.views.values()) view.screen.dispose()
   }
 
@@ -97,6 +116,7 @@ export class Workspace {
 
   activate(tab: string): void {
     this.active = tab
+    this.#typingAhead = false
     this.#connection.watch(tab)
     const view = this.views.get(tab)
     if (view) view.bell = false
@@ -110,8 +130,10 @@ export class Workspace {
   }
 
   newTab(): void {
+    if (this.opening) return
     const name = nextTabName(this.tabs.map((tab) => tab.name))
-    this.#wanted = name
+    this.opening = { name, typed: [] }
+    this.#typingAhead = true
     this.#connection.open(name)
   }
 
@@ -179,6 +201,8 @@ export class Workspace {
   }
 
   #input(tab: string, bytes: Bytes): void {
+    // Whoever asked for a new shell types for that one, not for the one still shown.
+    if (this.#typingAhead && this.opening && !isReport(bytes)) return void this.opening.typed.push(bytes)
     const stream = this.#connection.streams.get(tab)
     if (stream && !stream.ended) stream.type(bytes)
   }
@@ -199,6 +223,7 @@ export class Workspace {
     event.preventDefault()
     if (command.do === 'new') this.newTab()
     else if (command.do === 'find') this.finding = true
+    else if (command.do === 'bar') focusBar()
     else if (command.do === 'step') this.step(command.by)
     else if (command.do === 'go' && this.tabs[command.index]) this.activate(this.tabs[command.index]!.tab)
     else if (command.do === 'close' && this.activeTab) void this.close(this.activeTab)
@@ -221,13 +246,26 @@ export class Workspace {
     this.known = true
     const first = tabs.find((tab) => tab.tab === this.active) ?? tabs[0]
     if (first) this.activate(first.tab)
-    else if (!this.#emptied && !this.#wanted) this.newTab()
+    else if (!this.#emptied) this.newTab()
   }
 
   #takeTabs(tabs: Tab[]): void {
     this.tabs = tabs
     if (tabs.length > 0) this.#emptied = false
-    if (tabs.some((tab) => tab.name === this.#wanted)) this.#wanted = null
+  }
+
+  #opened(tab: string, name: string): void {
+    const typed = this.opening?.name === name ? this.opening.typed : []
+    this.opening = null
+    this.activate(tab)
+    for (const bytes of typed) this.#input(tab, bytes)
+  }
+
+  #notOpened(name: string): void {
+    if (this.opening?.name !== name) return
+    const typed = this.opening.typed.map((bytes) => new TextDecoder().decode(bytes)).join('')
+    this.opening = null
+    if (typed) toasts.problem(`Not sent, because the new shell did not open: ${visible(typed).slice(0, 200)}`)
   }
 
   #gone(tab: string): void {
