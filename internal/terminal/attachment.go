@@ -57,7 +57,9 @@ type Attachment struct {
 	cursor    int64 // next byte to send
 	acked     int64
 	lastAck   time.Time // or when bytes first were outstanding
+	waiting   time.Time // since when a full load waits and none is outstanding; or zero
 	snap      []byte    // snapshot bytes still to send
+	snapAt    int64     // where the stream goes on after the snapshot
 	snapSent  int64
 	snapAcked int64
 	sizes     []SizeEvent
@@ -91,12 +93,10 @@ type ExitEvent struct {
 func (t *Terminal) Attach(j Join) (*Attachment, Joined) {
 	now := time.Now()
 	a := &Attachment{t: t, Join: j, notify: j.Notify, live: j.Live, lastAck: now, seenAt: now}
-	count, inputOffset := t.input.join(j.Key, a.notify)
-	a.count = count
+	inputOffset := t.input.join(a)
 
-	t.mu.Lock()
-	// Whoever reads the log below must see no byte overwritten meanwhile; the
-	// reader appends without t.mu, so the start is checked again by Next.
+	// Without t.mu: a redraw takes milliseconds, and typing must not wait for
+	// it. What the reader overwrites meanwhile Next sees.
 	start, end := t.log.Bounds()
 	out := Joined{Head: end, InputOffset: inputOffset}
 	switch {
@@ -109,7 +109,8 @@ func (t *Terminal) Attach(j Join) (*Attachment, Joined) {
 		out.SnapshotBytes = int64(len(a.snap))
 		_, out.Head = t.log.Bounds()
 	}
-	a.cursor, a.acked = out.Offset, out.Offset
+	a.cursor, a.acked, a.snapAt = out.Offset, out.Offset, out.Offset
+	t.mu.Lock()
 	delete(t.lost, j.Key)
 	t.clients = append(slices.Clip(slices.Clone(t.clients)), a)
 	var resized bool
@@ -145,7 +146,7 @@ func (a *Attachment) leave(lost bool) {
 	i := slices.Index(t.clients, a)
 	t.clients = slices.Concat(t.clients[:i], t.clients[i+1:])
 	if lost && !a.live && t.exit == nil {
-		t.lost[a.Key] = lostClient{acked: a.acked, until: time.Now().Add(lostHold)}
+		t.keepFor(a)
 	}
 	var resized bool
 	if t.driver == a {
@@ -159,6 +160,20 @@ func (a *Attachment) leave(lost bool) {
 	t.applySize(resized)
 	t.wakeReader()
 	t.changed()
+}
+
+// keepFor notes a lost client that may come back for its bytes, unless it is
+// back already. The caller holds t.mu.
+func (t *Terminal) keepFor(a *Attachment) {
+	now := time.Now()
+	for key, l := range t.lost {
+		if !now.Before(l.until) {
+			delete(t.lost, key)
+		}
+	}
+	if !slices.ContainsFunc(t.clients, func(o *Attachment) bool { return o.Key == a.Key }) {
+		t.lost[a.Key] = lostClient{acked: a.acked, until: now.Add(lostHold)}
+	}
 }
 
 // lastWriter is the writer seen last; nil when there is none.
@@ -240,10 +255,21 @@ func (t *Terminal) setSize(cols, rows int, skip *Attachment) bool {
 	_, end := t.log.Bounds()
 	for _, a := range t.clients {
 		if a != skip {
-			a.sizes = append(a.sizes, SizeEvent{cols, rows, end})
+			a.queueSize(SizeEvent{cols, rows, end})
 		}
 	}
 	return true
+}
+
+// queueSize adds a size to tell. Of several at one place, and of too many for a
+// client that takes none, only the newest counts. The caller holds t.mu.
+func (a *Attachment) queueSize(e SizeEvent) {
+	n := len(a.sizes)
+	if n > 0 && (a.sizes[n-1].Offset == e.Offset || n >= maxSizes) {
+		a.sizes[n-1].Cols, a.sizes[n-1].Rows = e.Cols, e.Rows
+		return
+	}
+	a.sizes = append(a.sizes, e)
 }
 
 // applySize tells the PTY the newest size, and the clients to look.

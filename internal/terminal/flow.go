@@ -16,14 +16,17 @@ type Item struct {
 // the client's Notify says when to look again.
 func (a *Attachment) Next(p []byte) Item {
 	t := a.t
-	_, end := t.log.Bounds()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !a.gone && a.behind() {
+		// Without t.mu: a redraw takes milliseconds, and nobody must wait for it.
+		t.mu.Unlock()
+		snap, offset := redraw(t.log, 0)
+		t.mu.Lock()
+		a.skipTo(snap, offset)
+	}
 	if a.gone {
 		return Item{}
-	}
-	if a.resync == nil && len(a.snap) == 0 {
-		a.skipIfBehind(end)
 	}
 	if r := a.resync; r != nil {
 		a.resync = nil
@@ -52,6 +55,7 @@ func (a *Attachment) nextSnapshot(p []byte) int {
 	n := copy(p[:max(0, min(int64(len(p)), room))], a.snap)
 	a.snap = a.snap[n:]
 	a.snapSent += int64(n)
+	a.waiting = time.Time{}
 	if len(a.snap) == 0 {
 		a.snap = nil
 	}
@@ -76,6 +80,7 @@ func (a *Attachment) nextOutput(p []byte) int {
 		a.lastAck = time.Now() // bytes are outstanding from now on
 	}
 	a.cursor += int64(n)
+	a.waiting = time.Time{}
 	if before >= unsentCap {
 		a.t.wakeReader()
 	}
@@ -87,23 +92,25 @@ func (t *Terminal) unsent(a *Attachment) int64 {
 	return end - a.cursor
 }
 
-// skipIfBehind gives a client whose next bytes are gone, or a live one that
-// lags, a redraw instead.
-func (a *Attachment) skipIfBehind(end int64) {
-	start, _ := a.t.log.Bounds()
-	lost := a.cursor < start
-	lags := a.live && end-a.cursor > Window && a.cursor-a.acked >= Window
-	if !lost && !lags {
-		return
+// behind reports whether the client gets a redraw instead of its next bytes:
+// they are gone, or it is live and lags. A client that has not drawn one redraw
+// yet gets no other: each comes with credit of its own. The caller holds t.mu.
+func (a *Attachment) behind() bool {
+	if a.resync != nil || len(a.snap) > 0 || a.snapAcked < a.snapSent {
+		return false
 	}
-	a.snap, a.cursor = redraw(a.t.log, 0)
-	a.acked = a.cursor
-	a.snapSent, a.snapAcked = 0, 0
-	a.sizes = nil
-	a.lastAck = time.Now()
-	a.resync = &ResyncEvent{Offset: a.cursor, SnapshotBytes: int64(len(a.snap)), Why: "lagging"}
+	start, end := a.t.log.Bounds()
+	return a.cursor < start || a.live && end-a.cursor > Window && a.cursor-a.acked >= Window
+}
+
+// skipTo queues a redraw that stands at offset. The client has caught up by it.
+// The caller holds t.mu.
+func (a *Attachment) skipTo(snap []byte, offset int64) {
+	a.snap, a.snapAt, a.snapSent, a.snapAcked = snap, offset, 0, 0
+	a.cursor, a.acked, a.lastAck, a.stalled = offset, offset, time.Now(), false
+	a.resync = &ResyncEvent{Offset: offset, SnapshotBytes: int64(len(snap)), Why: "lagging"}
 	// The redraw is for the size of now.
-	a.sizes = append(a.sizes, SizeEvent{a.t.cols, a.t.rows, a.cursor})
+	a.sizes = []SizeEvent{{a.t.cols, a.t.rows, offset}}
 }
 
 // Pending is how many bytes wait to be sent to the client, credit aside: what
@@ -126,6 +133,9 @@ func (a *Attachment) Ack(offset int64, snapshot bool) {
 		a.snapAcked = max(a.snapAcked, min(offset, a.snapSent))
 	} else {
 		a.acked = max(a.acked, min(offset, a.cursor))
+		if a.acked > a.snapAt {
+			a.snapAcked = a.snapSent // what came before is drawn too
+		}
 		if a.stalled && end-a.cursor < unsentCap {
 			a.stalled = false // it has caught up
 		}
@@ -142,14 +152,21 @@ func (a *Attachment) holds(now time.Time, end int64) (bool, time.Duration) {
 	if a.live || a.stalled {
 		return false, 0
 	}
-	outstanding := a.cursor > a.acked || a.snapSent > a.snapAcked
-	left := a.lastAck.Add(stallAfter).Sub(now)
-	if outstanding && left <= 0 {
+	since := a.lastAck
+	if a.cursor == a.acked && a.snapSent == a.snapAcked {
+		// It owes no ack. But its link may take nothing.
+		if end-a.cursor < unsentCap {
+			return true, stallAfter
+		}
+		if a.waiting.IsZero() {
+			a.waiting = now
+		}
+		since = a.waiting
+	}
+	left := since.Add(stallAfter).Sub(now)
+	if left <= 0 {
 		a.stalled = true
 		return false, 0
-	}
-	if !outstanding {
-		left = stallAfter
 	}
 	return true, left
 }

@@ -1,27 +1,40 @@
 package terminal
 
 import (
+	"bytes"
+	"slices"
 	"sync"
 	"time"
+
+	"staithe/internal/station"
 )
 
-// maxQueued is how much typed input may wait for a program that does not read;
-// beyond it the typist's connection waits.
-const maxQueued = 1 << 20
+const (
+	// maxQueued is how much typed input of one person may wait for a program
+	// that does not read; beyond it that person's connection waits. It is far
+	// above what our own clients have in flight.
+	maxQueued = 1 << 20
+	// chunkCost is what a chunk counts for beyond its bytes.
+	chunkCost = 64
+	// maxChunk is how large a chunk grows.
+	maxChunk = 32 << 10
+	// maxAbsent is how many counters of one person's absent clients are kept.
+	maxAbsent = 256
+)
 
 // counter counts one client's input on one terminal over reconnects.
 type counter struct {
 	key      ClientKey
-	taken    int64 // into the queue: what attached says as input_offset
-	written  int64 // into the PTY: what ack says
-	notify   func()
-	joined   int       // attachments that use it
-	lastSeen time.Time // when joined fell to 0
+	taken    int64         // into the queue: what attached says as input_offset
+	written  int64         // into the PTY: what ack says
+	users    []*Attachment // never changed in place
+	lastSeen time.Time     // when the last user left
 }
 
 type chunk struct {
-	c *counter
-	p []byte
+	c    *counter
+	p    []byte
+	cost int
 }
 
 // inputQueue brings what clients type to the PTY, in the order it was taken.
@@ -30,11 +43,11 @@ type inputQueue struct {
 	pty Pty
 
 	mu       sync.Mutex
-	room     *sync.Cond // queue shrank, or over
+	room     *sync.Cond // waiting shrank, or over
 	counters map[ClientKey]*counter
 	queue    []chunk
-	queued   int
-	writing  bool // somebody is writing to the PTY: others queue behind
+	waiting  map[station.ID]int // cost of what is queued, per principal
+	writing  bool               // somebody is writing to the PTY: others queue behind
 	over     bool
 	pump     sync.WaitGroup
 }
@@ -43,27 +56,46 @@ func (q *inputQueue) init(p Pty) {
 	q.pty = p
 	q.room = sync.NewCond(&q.mu)
 	q.counters = map[ClientKey]*counter{}
+	q.waiting = map[station.ID]int{}
 }
 
-// join finds or makes a client's counter. notify is called when more of its
-// input was written.
-func (q *inputQueue) join(key ClientKey, notify func()) (*counter, int64) {
-	now := time.Now()
+// join finds or makes a's counter and returns how much was taken. a is notified
+// when more of its input was written.
+func (q *inputQueue) join(a *Attachment) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for k, c := range q.counters {
-		if c.joined == 0 && now.Sub(c.lastSeen) > counterLife {
-			delete(q.counters, k)
+	q.forget(a.Key)
+	c := q.counters[a.Key]
+	if c == nil {
+		c = &counter{key: a.Key}
+		q.counters[a.Key] = c
+	}
+	c.users = append(slices.Clip(c.users), a)
+	a.count = c
+	return c.taken
+}
+
+// forget deletes the counters of clients long absent and, if the one who comes
+// has too many, its oldest. The caller holds q.mu.
+func (q *inputQueue) forget(comes ClientKey) {
+	now := time.Now()
+	absent := 0
+	var oldest *counter
+	for key, c := range q.counters {
+		switch {
+		case len(c.users) > 0 || key == comes && now.Sub(c.lastSeen) <= counterLife:
+		case now.Sub(c.lastSeen) > counterLife:
+			delete(q.counters, key)
+		case key.Principal == comes.Principal:
+			absent++
+			if oldest == nil || c.lastSeen.Before(oldest.lastSeen) {
+				oldest = c
+			}
 		}
 	}
-	c := q.counters[key]
-	if c == nil {
-		c = &counter{key: key}
-		q.counters[key] = c
+	if absent >= maxAbsent {
+		delete(q.counters, oldest.key)
 	}
-	c.joined++
-	c.notify = notify
-	return c, c.taken
 }
 
 // leave fences the attachment: not a byte of it is taken after.
@@ -74,16 +106,21 @@ func (q *inputQueue) leave(a *Attachment) {
 		return
 	}
 	a.fenced = true
-	a.count.joined--
-	a.count.lastSeen = time.Now()
+	c := a.count
+	i := slices.Index(c.users, a)
+	c.users = slices.Concat(c.users[:i], c.users[i+1:])
+	c.lastSeen = time.Now()
+	if len(c.users) == 0 && c.taken == 0 && q.counters[c.key] == c {
+		delete(q.counters, c.key) // nothing to remember
+	}
 	q.room.Broadcast()
 }
 
-// take accepts p. It blocks while maxQueued bytes are waiting.
+// take accepts p. It blocks while too much of the same person's is waiting.
 func (q *inputQueue) take(a *Attachment, p []byte) {
 	c := a.count
 	q.mu.Lock()
-	for q.queued >= maxQueued && !q.over && !a.fenced {
+	for q.waiting[c.key.Principal] >= maxQueued && !q.over && !a.fenced {
 		q.room.Wait()
 	}
 	if q.over || a.fenced {
@@ -92,8 +129,7 @@ func (q *inputQueue) take(a *Attachment, p []byte) {
 	}
 	c.taken += int64(len(p))
 	if q.writing {
-		q.queue = append(q.queue, chunk{c, append([]byte(nil), p...)})
-		q.queued += len(p)
+		q.enqueue(c, p)
 		q.mu.Unlock()
 		return
 	}
@@ -104,9 +140,11 @@ func (q *inputQueue) take(a *Attachment, p []byte) {
 	n, err := q.pty.TryWrite(p)
 	q.wrote(c, n)
 	q.mu.Lock()
-	if n < len(p) && err == nil {
-		q.queue = append([]chunk{{c, append([]byte(nil), p[n:]...)}}, q.queue...)
-		q.queued += len(p) - n
+	if n < len(p) && err == nil && !q.over {
+		behind := q.queue
+		q.queue = nil
+		q.enqueue(c, p[n:])
+		q.queue = append(q.queue, behind...)
 	}
 	if len(q.queue) > 0 && !q.over {
 		q.pump.Add(1)
@@ -115,6 +153,20 @@ func (q *inputQueue) take(a *Attachment, p []byte) {
 		q.writing = false
 	}
 	q.mu.Unlock()
+}
+
+// enqueue adds a copy of p at the end; the caller holds q.mu.
+func (q *inputQueue) enqueue(c *counter, p []byte) {
+	cost := len(p)
+	if n := len(q.queue); n > 0 && q.queue[n-1].c == c && len(q.queue[n-1].p)+len(p) <= maxChunk {
+		last := &q.queue[n-1]
+		last.p = append(last.p, p...)
+		last.cost += cost
+	} else {
+		cost += chunkCost
+		q.queue = append(q.queue, chunk{c, bytes.Clone(p), cost})
+	}
+	q.waiting[c.key.Principal] += cost
 }
 
 // drain writes the queue until it is empty; one runs at a time.
@@ -133,7 +185,9 @@ func (q *inputQueue) drain() {
 		n, err := q.pty.Write(next.p)
 		q.wrote(next.c, n)
 		q.mu.Lock()
-		q.queued -= len(next.p)
+		if q.waiting[next.c.key.Principal] -= next.cost; q.waiting[next.c.key.Principal] <= 0 {
+			delete(q.waiting, next.c.key.Principal)
+		}
 		if err != nil {
 			q.over = true // nobody will ever read it
 		}
@@ -145,10 +199,12 @@ func (q *inputQueue) drain() {
 func (q *inputQueue) wrote(c *counter, n int) {
 	q.mu.Lock()
 	c.written += int64(n)
-	notify := c.notify
+	users := c.users
 	q.mu.Unlock()
 	if n > 0 {
-		notify()
+		for _, a := range users {
+			a.notify()
+		}
 	}
 }
 
@@ -157,7 +213,7 @@ func (q *inputQueue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.over = true
-	q.queue, q.queued = nil, 0
+	q.queue = nil
 	q.room.Broadcast()
 }
 

@@ -22,6 +22,11 @@ import (
 // open. Without such a holder the kernel says EIO at once.
 const drainQuiet = 100 * time.Millisecond
 
+// drainMost bounds what is still read of an ended process's PTY: far more than
+// the kernel holds of its output (some 20 KiB), so that a background job that
+// never falls silent hides the end from nobody.
+const drainMost = 256 << 10
+
 // StartFunc starts a process and returns its pid and a function that waits for
 // its end. PID 1 of a sandbox brings its own, since it must reap every process.
 type StartFunc func(path string, argv []string, attr *os.ProcAttr) (pid int, wait func() Exit, err error)
@@ -50,7 +55,8 @@ func (l Local) Spawn(_ context.Context, c Command) (Pty, error) {
 		start = startProcess
 	}
 	attr := &os.ProcAttr{
-		Dir: startDir(c), Env: c.Env, Files: []*os.File{slave, slave, slave},
+		// Never nil: the process would get this one's environment.
+		Dir: startDir(c), Env: append([]string{}, c.Env...), Files: []*os.File{slave, slave, slave},
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0},
 	}
 	if c.UID != 0 || c.GID != 0 {
@@ -168,40 +174,66 @@ type local struct {
 	ended    chan struct{} // closed once exit is set
 	exit     Exit
 	closing  sync.Once
+
+	// Read's own.
+	drained int           // bytes read since the process ended
+	quiet   time.Duration // time waited for bytes since then
 }
 
 func (p *local) await(wait func() Exit) {
 	p.exit = wait()
-	close(p.ended)
-	// Wakes a blocked Read, which then drains, and a Write nobody will read.
+	// Wakes a blocked Read, which then drains, and a Write nobody will read. It
+	// goes before ended, or it could undo the deadline that Read drains by.
 	p.f.SetDeadline(time.Now())
+	close(p.ended)
 }
 
 func (p *local) Read(b []byte) (int, error) {
 	for {
-		over := false
 		select {
 		case <-p.ended:
-			over = true
-			p.f.SetReadDeadline(time.Now().Add(drainQuiet))
+			return p.drain(b)
 		default:
 		}
 		n, err := p.f.Read(b)
 		switch {
 		case n > 0:
 			return n, nil
-		case errors.Is(err, os.ErrDeadlineExceeded) && !over:
-			continue // the process has ended meanwhile: drain
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, os.ErrClosed):
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			<-p.ended
+		case errors.Is(err, os.ErrClosed):
 			return 0, io.EOF
 		case errors.Is(err, syscall.EIO):
-			// No process has the terminal open; the shell may still be ending.
-			<-p.ended
-			return 0, io.EOF
+			// No process has the terminal open: the shell is ending, or has let
+			// go of a terminal that it may open again (tty(4)).
+			select {
+			case <-p.ended:
+			case <-time.After(drainQuiet):
+			}
 		default:
 			return 0, err
 		}
 	}
+}
+
+// drain is Read once the process has ended: what it wrote is there or about to
+// be; what else comes, from a background job, is nobody's to wait for.
+func (p *local) drain(b []byte) (int, error) {
+	if p.drained >= drainMost || p.quiet >= drainQuiet {
+		return 0, io.EOF
+	}
+	began := time.Now()
+	p.f.SetReadDeadline(began.Add(drainQuiet - p.quiet))
+	n, err := p.f.Read(b)
+	p.quiet += time.Since(began)
+	p.drained += n
+	switch {
+	case n > 0:
+		return n, nil
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, os.ErrClosed), errors.Is(err, syscall.EIO):
+		return 0, io.EOF
+	}
+	return 0, err
 }
 
 func (p *local) Write(b []byte) (int, error) { return p.f.Write(b) }
@@ -262,7 +294,10 @@ func (p *local) Signal(name string) error {
 func (p *local) Hangup() error { return p.signalAll(unix.SIGHUP) }
 func (p *local) Kill() error   { return p.signalAll(unix.SIGKILL) }
 
-// signalAll reaches the shell's own process group and the foreground one.
+// signalAll reaches the shell's own process group and the foreground one; with
+// SIGKILL also every other process of the session, since a shell that is killed
+// cannot pass it on to its jobs. SIGHUP it does pass on, but to those that were
+// disowned or run under nohup.
 func (p *local) signalAll(sig unix.Signal) error {
 	if pgrp, err := p.foreground(); err == nil && pgrp != p.pid {
 		unix.Kill(-pgrp, sig) // it may have ended meanwhile
@@ -272,6 +307,9 @@ func (p *local) signalAll(sig unix.Signal) error {
 	case <-p.ended: // the pid may be another's by now
 		return nil
 	default:
+	}
+	if sig == unix.SIGKILL {
+		killSession(p.pid)
 	}
 	if err := unix.Kill(-p.pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
 		return err

@@ -23,6 +23,8 @@ const (
 	// lostHold is how long a lost lossless client's missing bytes are kept from
 	// being overwritten.
 	lostHold = 10 * time.Second
+	// maxSizes is how many sizes may wait for a client.
+	maxSizes = 64
 	// counterLife is how long the input counter of an absent client is kept.
 	counterLife = 10 * time.Minute
 )

@@ -23,6 +23,7 @@ type puller struct {
 	got    bytes.Buffer // stream bytes
 	snap   bytes.Buffer
 	want   int64 // snapshot bytes still to come
+	at     int64 // the next stream byte
 	events []Item
 	ack    bool
 }
@@ -45,7 +46,7 @@ func pull(t *Terminal, j Join) *puller {
 		j.Cols, j.Rows = 80, 24
 	}
 	p.Attachment, p.joined = t.Attach(j)
-	p.want = p.joined.SnapshotBytes
+	p.want, p.at = p.joined.SnapshotBytes, p.joined.Offset
 	return p
 }
 
@@ -63,11 +64,12 @@ func (p *puller) step() {
 			}
 		case it.N > 0:
 			p.got.Write(buf[:it.N])
+			p.at += int64(it.N)
 			if p.ack {
-				p.Ack(p.joined.Offset+int64(p.got.Len()), false)
+				p.Ack(p.at, false)
 			}
 		case it.Resync != nil:
-			p.want = it.Resync.SnapshotBytes
+			p.want, p.at = it.Resync.SnapshotBytes, it.Resync.Offset
 			p.events = append(p.events, it)
 		case it.Size != nil || it.Exit != nil:
 			p.events = append(p.events, it)
