@@ -18,6 +18,8 @@ export class Network {
   #server
   #up = true
   target = 0
+  /** Close codes that clients said on WebSockets that have ended since. */
+  said = []
 
   async listen() {
     this.#server = createServer((near) => this.#relay(near))
@@ -44,6 +46,12 @@ export class Network {
   #relay(near) {
     if (!this.#up) return near.destroy()
     const far = createConnection(this.target, '127.0.0.1')
+    let tail = Buffer.alloc(0)
+    near.on('data', (chunk) => (tail = Buffer.concat([tail, chunk]).subarray(-8)))
+    near.on('close', () => {
+      // A masked close frame of two bytes and nothing after it.
+      if (tail[0] === 0x88 && tail[1] === 0x82) this.said.push(((tail[6] ^ tail[2]) << 8) | (tail[7] ^ tail[3]))
+    })
     for (const [socket, other] of [
       [near, far],
       [far, near],

@@ -215,6 +215,40 @@ describe('the link', () => {
     expect(world.asked).toBe(1)
   })
 
+  it('says 1000 when it leaves for good, and stays away', async () => {
+    const { link, welcome, wire, wires, last } = setUp()
+    link.connect()
+    welcome()
+    link.stop()
+    expect(wire().closedWith).toBe(1000)
+    expect(last().kind).toBe('closed')
+    link.nudge()
+    await vi.advanceTimersByTimeAsync(600_000)
+    expect(wires.length).toBe(1)
+  })
+
+  it('comes back from a refused login that still holds as from a drop: slower each time, and not while hidden', async () => {
+    const { link, wires, welcome, close, world, last } = setUp()
+    link.connect()
+    for (const [i, wait] of [250, 500, 1000].entries()) {
+      welcome()
+      close(4401)
+      expect(last().kind).toBe('login')
+      link.resume('The login was renewed.')
+      await vi.advanceTimersByTimeAsync(wait - 2)
+      expect(wires.length).toBe(i + 1)
+      await vi.advanceTimersByTimeAsync(2)
+      expect(wires.length).toBe(i + 2)
+    }
+    welcome()
+    close(4401)
+    world.visible = false
+    link.resume('The login was renewed.')
+    await vi.advanceTimersByTimeAsync(600_000)
+    expect(last().kind).toBe('paused')
+    expect(wires.length).toBe(4)
+  })
+
   it('stops at a message it cannot read, and says so', () => {
     const { link, welcome, wire, last } = setUp()
     link.connect()

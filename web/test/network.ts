@@ -24,6 +24,8 @@ export class Wire implements Socket {
   down: Bytes[] = []
   opened = false
   cutOff = false
+  /** The code the page closed with. */
+  closedWith: number | undefined
   readonly server: FakeConnection
 
   constructor(private readonly guest: FakeGuest) {
@@ -46,7 +48,8 @@ export class Wire implements Socket {
     if (!this.cutOff) this.up.push(new Uint8Array(message))
   }
 
-  close(): void {
+  close(code?: number): void {
+    this.closedWith = code
     this.cut(false)
   }
 

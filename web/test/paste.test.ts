@@ -15,7 +15,7 @@ describe('the paste guard', () => {
   })
 
   it('shows what cannot be seen', () => {
-    expect(visible('a\x1b[31m\r\nb\x7f\u202e')).toBe('a␛[31m\nb␡‹U+202E›')
+    expect(visible('a\x1b[31m\r\nb\x7f\x03\u202e')).toBe('a‹Esc›[31m\nb‹Ctrl-?›‹Ctrl-C›‹U+202E›')
   })
 
   it('cleans keys away, not text', () => {

@@ -12,13 +12,16 @@ export function keepAwareOfThePage(back: () => void): () => void {
   }
 }
 
-/** Keeps an element as high as what a phone's keyboard leaves free; not every browser shrinks the page itself. */
-export function visualViewportHeight(element: HTMLElement): (() => void) | void {
+/** Tells the styles what a phone's keyboard leaves free; not every browser shrinks the page itself. */
+export function followVisualViewport(): (() => void) | void {
   const viewport = window.visualViewport
   if (!viewport) return
+  const root = document.documentElement.style
   const update = () => {
-    element.style.setProperty('--shown-height', `${Math.round(viewport.height)}px`)
-    element.style.translate = `0 ${Math.round(viewport.offsetTop)}px`
+    // Zoomed in with two fingers it is a part of the page that is seen, not a smaller page.
+    if (Math.abs(viewport.scale - 1) > 0.01) return
+    root.setProperty('--shown-height', `${Math.round(viewport.height)}px`)
+    root.setProperty('--shown-top', `${Math.round(viewport.offsetTop)}px`)
   }
   update()
   viewport.addEventListener('resize', update)
@@ -26,5 +29,7 @@ export function visualViewportHeight(element: HTMLElement): (() => void) | void 
   return () => {
     viewport.removeEventListener('resize', update)
     viewport.removeEventListener('scroll', update)
+    root.removeProperty('--shown-height')
+    root.removeProperty('--shown-top')
   }
 }

@@ -29,8 +29,8 @@ export function visible(text: string): string {
     .replace(/\r\n?/g, '\n')
     .replace(CONTROLS, (c) => {
       const code = c.codePointAt(0)!
-      if (code < 0x20) return String.fromCodePoint(0x2400 + code)
-      if (code === 0x7f) return '\u2421'
+      if (code === 0x1b) return '‹Esc›'
+      if (code < 0x20 || code === 0x7f) return `‹Ctrl-${String.fromCodePoint(code ^ 0x40)}›`
       return `‹U+${code.toString(16).toUpperCase().padStart(4, '0')}›`
     })
 }
