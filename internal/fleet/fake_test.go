@@ -27,10 +27,12 @@ type fakeStore struct {
 	fleet.Store
 	mu       sync.Mutex
 	sessions []station.Session
+	full     bool // nothing can be changed
+	disabled bool // the user
 }
 
 func (f *fakeStore) User(context.Context, station.ID) (station.User, error) {
-	return station.User{Name: "ann"}, nil
+	return station.User{Name: "ann", Disabled: f.disabled}, nil
 }
 
 func (f *fakeStore) Workstation(context.Context, station.ID) (station.Workstation, error) {
@@ -75,6 +77,9 @@ func (f *fakeStore) CreateSession(_ context.Context, s station.Session) error {
 func (f *fakeStore) UpdateSession(_ context.Context, s station.Session) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.full {
+		return station.ErrNoSpace
+	}
 	if old := f.find(string(s.ID)); old != nil {
 		*old = s
 		return nil
@@ -95,8 +100,9 @@ type fakeRuntime struct {
 	stops atomic.Int32
 	work  sync.WaitGroup
 
-	mu   sync.Mutex
-	live map[station.ID]bool
+	mu    sync.Mutex
+	live  map[station.ID]bool
+	stuck station.ID // cannot be stopped
 }
 
 func (f *fakeRuntime) Start(_ context.Context, s sandbox.Spec) error {
@@ -117,6 +123,9 @@ func (f *fakeRuntime) Stop(_ context.Context, id station.ID) error {
 	f.stops.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if id == f.stuck {
+		return errors.New("it does not end")
+	}
 	delete(f.live, id)
 	return nil
 }
@@ -129,6 +138,13 @@ func (f *fakeRuntime) List(context.Context) ([]sandbox.Info, error) {
 		out = append(out, sandbox.Info{Session: id, Running: running})
 	}
 	return out, nil
+}
+
+func (f *fakeRuntime) Find(_ context.Context, id station.ID) (sandbox.Info, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	running, there := f.live[id]
+	return sandbox.Info{Session: id, Running: running}, there, nil
 }
 
 func (f *fakeRuntime) Dial(_ context.Context, id station.ID) (net.Conn, error) {
@@ -317,4 +333,76 @@ func TestAbuse39_LyingGuest(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One session that cannot be settled keeps nobody else from their own: the
+// server starts all the same, and tries again.
+func TestRecoverGoesOnPastWhatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, st, rt := newFake(t, nil)
+		rt.serve = honest(st)
+		dead := station.Session{ID: station.NewID(), Name: "main", State: station.StateRunning}
+		st.sessions = []station.Session{dead}
+		stuck := station.NewID()
+		rt.set(stuck, true)
+		rt.stuck = stuck
+		if err := f.Recover(t.Context()); err != nil {
+			t.Errorf("the server would not start: %v", err)
+		}
+		if st.sessions[0].State != station.StateAsleep {
+			t.Errorf("%+v", st.sessions[0])
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.Run(ctx); close(done) }()
+		rt.mu.Lock()
+		rt.stuck = ""
+		rt.mu.Unlock()
+		<-time.After(31 * time.Second)
+		if list, _ := rt.List(t.Context()); len(list) != 0 {
+			t.Errorf("left: %v", list)
+		}
+		cancel()
+		<-done
+		f.Close()
+		rt.work.Wait()
+	})
+}
+
+// What cannot be noted as running is not left running: refused is refused.
+func TestCreateThatCannotBeNotedLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, st, rt := newFake(t, nil)
+		rt.serve = honest(st)
+		st.full = true
+		if _, err := f.Create(t.Context(), station.NewID(), "main", ""); !errors.Is(err, station.ErrNoSpace) {
+			t.Errorf("create: %v", err)
+		}
+		if len(st.sessions) != 0 || len(rt.live) != 0 {
+			t.Errorf("left: %v %v", st.sessions, rt.live)
+		}
+		f.Close()
+		rt.work.Wait()
+	})
+}
+
+// A request that was let in just before its user was disabled makes nothing any
+// more: the user may be about to be removed.
+func TestDisabledUserGetsNothingNew(t *testing.T) {
+	f, st, rt := newFake(t, nil)
+	st.disabled = true
+	if _, err := f.Create(t.Context(), station.NewID(), "main", ""); !errors.Is(err, station.ErrForbidden) {
+		t.Errorf("create: %v", err)
+	}
+	if err := f.CreateHome(t.Context(), station.NewID()); !errors.Is(err, station.ErrForbidden) {
+		t.Errorf("home: %v", err)
+	}
+	st.sessions = []station.Session{{ID: station.NewID(), Name: "main", State: station.StateAsleep}}
+	if _, err := f.Wake(t.Context(), station.NewID(), "main"); !errors.Is(err, station.ErrForbidden) {
+		t.Errorf("wake: %v", err)
+	}
+	if len(st.sessions) != 1 || len(rt.live) != 0 {
+		t.Errorf("made: %v %v", st.sessions, rt.live)
+	}
+	f.Close()
 }

@@ -164,6 +164,9 @@ func (w *world) create(t *testing.T, user station.ID, name string) station.Sessi
 	if s.State != station.StateRunning || s.WhyAwake == "" {
 		t.Fatalf("created %+v", s)
 	}
+	if got, err := w.Get(t.Context(), user, name); err != nil || got != s {
+		t.Fatalf("created %+v, but found %+v, %v", s, got, err)
+	}
 	return s
 }
 

@@ -31,9 +31,9 @@ func (f *Fleet) dialer(session station.ID) func(context.Context) (net.Conn, erro
 
 // spec is the sandbox a session gets.
 func (f *Fleet) spec(ctx context.Context, s station.Session) (sandbox.Spec, error) {
-	user, err := f.store.User(ctx, s.User)
+	user, err := f.enabled(ctx, s.User)
 	if err != nil {
-		return sandbox.Spec{}, fmt.Errorf("the session's user: %w", err)
+		return sandbox.Spec{}, err
 	}
 	ws, err := f.store.Workstation(ctx, s.User)
 	if err != nil {
@@ -110,14 +110,9 @@ func (f *Fleet) answers(ctx context.Context, s station.Session, limit time.Durat
 
 // running says whether a session has a live sandbox now.
 func (f *Fleet) running(ctx context.Context, id station.ID) (bool, error) {
-	list, err := f.runtime.List(ctx)
+	info, _, err := f.runtime.Find(ctx, id)
 	if err != nil {
-		return false, fmt.Errorf("list sandboxes: %w", err)
+		return false, fmt.Errorf("look for the sandbox: %w", err)
 	}
-	for _, info := range list {
-		if info.Session == id {
-			return info.Running, nil
-		}
-	}
-	return false, nil
+	return info.Running, nil
 }

@@ -23,7 +23,9 @@ const reasonDied = "its guest ended; wake it to start a new one"
 
 // Recover makes records, sandboxes and guests agree after a start: it adopts
 // what lives, marks what died asleep with a reason, and destroys what no record
-// wants. It never destroys a living sandbox that a record wants.
+// wants. It never destroys a living sandbox that a record wants. A session that
+// cannot be settled is logged and left to Run: it is no reason for a server not
+// to start.
 func (f *Fleet) Recover(ctx context.Context) error {
 	return f.reconcile(ctx, true)
 }
@@ -73,7 +75,8 @@ func (f *Fleet) reconcile(ctx context.Context, thorough bool) error {
 	for id := range live { // in no record
 		todo = append(todo, id)
 	}
-	return f.settleAll(ctx, todo)
+	f.settleAll(ctx, todo)
+	return ctx.Err()
 }
 
 // sandboxes maps each session of which there is a sandbox to whether it runs.
@@ -89,21 +92,19 @@ func (f *Fleet) sandboxes(ctx context.Context) (map[station.ID]bool, error) {
 	return live, nil
 }
 
-func (f *Fleet) settleAll(ctx context.Context, ids []station.ID) error {
-	errs := make([]error, len(ids))
+func (f *Fleet) settleAll(ctx context.Context, ids []station.ID) {
 	slots := make(chan struct{}, settleAtOnce)
 	var all sync.WaitGroup
-	for i, id := range ids {
+	for _, id := range ids {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if err := f.settle(ctx, id); err != nil {
-				errs[i] = fmt.Errorf("session %s: %w", id, err)
+			if err := f.settle(ctx, id); err != nil && ctx.Err() == nil {
+				f.log.Error("cannot bring a session and its sandbox into agreement", "session", id, "err", err)
 			}
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
 }
 
 // settle brings one session into agreement. It looks at everything anew, now
@@ -122,12 +123,11 @@ func (f *Fleet) settle(ctx context.Context, id station.ID) error {
 	if err != nil {
 		return err
 	}
-	live, err := f.sandboxes(ctx)
+	info, there, err := f.runtime.Find(ctx, id)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for the sandbox: %w", err)
 	}
-	running, there := live[id]
-	if running {
+	if info.Running {
 		return f.adopt(ctx, s)
 	}
 	if there { // rubble

@@ -36,7 +36,7 @@ func (f *Fleet) Create(ctx context.Context, user station.ID, name, class string)
 	if err := station.CheckName("session", name); err != nil {
 		return station.Session{}, err
 	}
-	now := f.now().UTC()
+	now := f.stamp()
 	s := station.Session{ID: station.NewID(), User: user, Name: name, Class: class, State: station.StateStarting, CreatedAt: now, ActiveAt: now}
 	ctx, end, err := f.begin(ctx, s.ID)
 	if err != nil {
@@ -46,15 +46,26 @@ func (f *Fleet) Create(ctx context.Context, user station.ID, name, class string)
 	if err := f.enter(ctx, s); err != nil {
 		return station.Session{}, err
 	}
-	if err := f.boot(ctx, s); err != nil {
-		f.ended(s.ID, true)
-		if e := f.store.DeleteSession(ctx, s.ID); e != nil && !errors.Is(e, station.ErrNotFound) {
-			err = fmt.Errorf("%w; and its record: %w", err, e)
+	err = f.boot(ctx, s)
+	if err == nil {
+		made, e := f.mark(ctx, s, station.StateRunning, "")
+		if e == nil {
+			return made, nil
 		}
-		return station.Session{}, err
+		err = e
+		if e := f.runtime.Stop(ctx, s.ID); e != nil { // the record stays: Run finds both
+			return station.Session{}, fmt.Errorf("%w; and its sandbox: %w", err, e)
+		}
 	}
-	return f.mark(ctx, s, station.StateRunning, "")
+	f.ended(s.ID, true)
+	if e := f.store.DeleteSession(ctx, s.ID); e != nil && !errors.Is(e, station.ErrNotFound) {
+		err = fmt.Errorf("%w; and its record: %w", err, e)
+	}
+	return station.Session{}, err
 }
+
+// stamp is now as the store keeps it, so that an answer and a later look agree.
+func (f *Fleet) stamp() time.Time { return f.now().UTC().Truncate(time.Microsecond) }
 
 // enter makes the home and the record, with the user held so that a removal
 // cannot come in between.
@@ -140,7 +151,7 @@ func (f *Fleet) Wake(ctx context.Context, user station.ID, ref string) (station.
 		}
 		return station.Session{}, err
 	}
-	s.ActiveAt = f.now().UTC()
+	s.ActiveAt = f.stamp()
 	return f.mark(ctx, s, station.StateRunning, "")
 }
 

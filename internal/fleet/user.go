@@ -19,11 +19,27 @@ func (f *Fleet) CreateHome(ctx context.Context, user station.ID) error {
 }
 
 func (f *Fleet) makeHome(ctx context.Context, user station.ID) error {
+	if _, err := f.enabled(ctx, user); err != nil {
+		return err
+	}
 	ws, err := f.store.Workstation(ctx, user)
 	if err != nil {
 		return fmt.Errorf("find the user's workstation: %w", err)
 	}
 	return f.volumes.Create(ctx, ws)
+}
+
+// enabled reads a user who may have something made. A request that was let in
+// just before its user was disabled ends here.
+func (f *Fleet) enabled(ctx context.Context, user station.ID) (station.User, error) {
+	u, err := f.store.User(ctx, user)
+	if err != nil {
+		return u, fmt.Errorf("the session's user: %w", err)
+	}
+	if u.Disabled {
+		return u, station.Errorf(station.ErrForbidden, "user_disabled", "This account is disabled; ask the administrator.")
+	}
+	return u, nil
 }
 
 // RemoveUser deletes all of a user's sessions and moves the home to the trash.

@@ -45,8 +45,11 @@ type Runtime interface {
 	// the host but the home. Stopping what is not there is no error.
 	Stop(ctx context.Context, session station.ID) error
 	// List finds every sandbox, also half-made ones and those of an earlier
-	// process.
+	// process. It waits for no Start or Stop under way: a sandbox that is just
+	// being made or ended is shown as it is at that moment.
 	List(ctx context.Context) ([]Info, error)
+	// Find is List for one sandbox; there is false when nothing is left of it.
+	Find(ctx context.Context, session station.ID) (info Info, there bool, err error)
 	// Describe says in one sentence what the boundary is.
 	Describe() string
 }

@@ -130,6 +130,8 @@ func (e engine) run(ctx context.Context, t *mountThread, c call) error {
 // state asks the engine for the pid of a sandbox it started; 0 when it knows
 // none that runs.
 func (e engine) state(ctx context.Context, t *mountThread, root bool, stateRoot string, session station.ID) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, e.path, append(e.globals(root, stateRoot), "state", string(session))...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	var out bytes.Buffer

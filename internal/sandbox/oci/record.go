@@ -73,7 +73,8 @@ func (rec record) alive() bool {
 }
 
 // kill ends the recorded process, and with it, as it is PID 1 of its
-// namespace, everything in the sandbox. It waits until the kernel is done.
+// namespace, everything in the sandbox. It waits until the kernel is done, and
+// leaves no zombie where this process is what orphans fall to.
 func (rec record) kill(limit time.Duration) error {
 	fd, err := unix.PidfdOpen(rec.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -83,13 +84,19 @@ func (rec record) kill(limit time.Duration) error {
 		return fmt.Errorf("guest %d: %w", rec.PID, err)
 	}
 	defer unix.Close(fd)
-	if !rec.alive() { // checked behind the descriptor: the pid cannot change hands now
+	// Looked at behind the descriptor: the pid cannot change hands now.
+	start, _, err := lookAtProcess(rec.PID)
+	if err != nil || start != rec.Start || rec.Boot != bootID() {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill guest %d: %w", rec.PID, err)
 	}
-	return waitExit(fd, limit)
+	if err := waitExit(fd, limit); err != nil {
+		return err
+	}
+	_ = unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) // ECHILD: another's to reap
+	return nil
 }
 
 // waitExit waits for a process behind a pidfd to end.
@@ -110,22 +117,29 @@ func waitExit(fd int, limit time.Duration) error {
 	}
 }
 
-// startTime is a process's start in clock ticks since boot. A zombie has none:
-// it is dead to us.
+// startTime is a live process's start in clock ticks since boot. A zombie has
+// none: it is dead to us.
 func startTime(pid int) (uint64, error) {
+	start, dead, err := lookAtProcess(pid)
+	if err == nil && dead {
+		err = fmt.Errorf("process %d is dead", pid)
+	}
+	return start, err
+}
+
+// lookAtProcess says when a process started and whether it is a zombie.
+func lookAtProcess(pid int) (start uint64, dead bool, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	// The name may hold spaces and brackets; fields count from the last bracket.
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(fields) < 20 {
-		return 0, fmt.Errorf("process %d: short stat", pid)
+		return 0, false, fmt.Errorf("process %d: short stat", pid)
 	}
-	if fields[0] == "Z" || fields[0] == "X" {
-		return 0, fmt.Errorf("process %d is dead", pid)
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	start, err = strconv.ParseUint(fields[19], 10, 64)
+	return start, fields[0] == "Z" || fields[0] == "X", err
 }
 
 // bootID tells one run of the kernel from the next.

@@ -33,7 +33,7 @@ func (r *Runtime) Stop(ctx context.Context, session station.ID) error {
 func (r *Runtime) List(ctx context.Context) ([]sandbox.Info, error) {
 	var out []sandbox.Info
 	for _, id := range r.names() {
-		info, there, err := r.lookAt(ctx, id)
+		info, there, err := r.Find(ctx, id)
 		if err != nil {
 			return nil, fmt.Errorf("look at sandbox %s: %w", id, err)
 		}
@@ -44,15 +44,10 @@ func (r *Runtime) List(ctx context.Context) ([]sandbox.Info, error) {
 	return out, nil
 }
 
-// lookAt is find under the session's lock, so that a sandbox in the making is
-// not taken for a broken one.
-func (r *Runtime) lookAt(ctx context.Context, id station.ID) (info sandbox.Info, there bool, err error) {
-	unlock, err := r.locks.Lock(ctx, id)
-	if err != nil {
-		return info, false, err
-	}
-	defer unlock()
-	if !r.exists(id) {
+// Find looks for one sandbox; see sandbox.Runtime. It waits for no operation:
+// one that hangs must not hide all sandboxes.
+func (r *Runtime) Find(ctx context.Context, id station.ID) (info sandbox.Info, there bool, err error) {
+	if !id.Valid() || !r.exists(id) {
 		return info, false, nil
 	}
 	info, err = r.find(ctx, id)
@@ -74,7 +69,7 @@ func (r *Runtime) states(id station.ID) []string {
 	return []string{filepath.Join(r.stateRoot(crun), string(id)), filepath.Join(r.stateRoot(runc), string(id))}
 }
 
-// find says whether a sandbox runs. The caller holds the session's lock.
+// find says whether a sandbox runs.
 func (r *Runtime) find(ctx context.Context, id station.ID) (sandbox.Info, error) {
 	info := sandbox.Info{Session: id}
 	rec, err := r.recordOf(ctx, id)
