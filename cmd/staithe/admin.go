@@ -84,7 +84,7 @@ func resetLinkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			link, err := a.ResetLink(cmd.Context(), user.ID)
+			link, err := a.ResetLink(cmd.Context(), user)
 			if err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ type Store interface {
 	CreateFirstAdmin(ctx context.Context, link [32]byte, now time.Time, u station.User, passwordHash string) error
 
 	CreateUser(ctx context.Context, u station.User, passwordHash string) error
+	CreateInvited(ctx context.Context, u station.User, link [32]byte, expires time.Time) error
 	User(context.Context, station.ID) (station.User, error)
 	UserByRef(ctx context.Context, ref string) (station.User, error)
 	Users(context.Context) ([]station.User, error)

@@ -21,14 +21,19 @@ type Link struct {
 	ExpiresAt time.Time
 }
 
-// ResetLink makes a link with which the user sets a new password.
-func (a *Auth) ResetLink(ctx context.Context, user station.ID) (Link, error) {
-	return a.link(ctx, linkReset, user, ResetLife)
-}
-
-func (a *Auth) link(ctx context.Context, kind string, user station.ID, life time.Duration) (Link, error) {
+// ResetLink makes a link with which the user sets a new password. Who never had
+// one gets a fresh invite, in the place of the one that was lost.
+func (a *Auth) ResetLink(ctx context.Context, user station.User) (Link, error) {
+	_, hash, err := a.store.Password(ctx, user.Name)
+	if err != nil {
+		return Link{}, err
+	}
+	kind, life := linkReset, ResetLife
+	if hash == "" {
+		kind, life = linkInvite, InviteLife
+	}
 	l := Link{Token: mint(""), ExpiresAt: a.stamp().Add(life)}
-	return l, a.store.CreateLink(ctx, kind, l.Token.hash(), user, &l.ExpiresAt)
+	return l, a.store.CreateLink(ctx, kind, l.Token.hash(), user.ID, &l.ExpiresAt)
 }
 
 // AcceptLink spends an invite or reset link: the password is set, the user's

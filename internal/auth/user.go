@@ -12,22 +12,19 @@ func (a *Auth) CreateUser(ctx context.Context, name string, password Secret) (st
 	if err := station.CheckName("user", name); err != nil {
 		return station.User{}, nil, err
 	}
-	hash := ""
-	if !password.Empty() {
-		if err := CheckPassword(password); err != nil {
-			return station.User{}, nil, err
-		}
-		var err error
-		if hash, err = a.hasher.hash(ctx, password); err != nil {
-			return station.User{}, nil, err
-		}
-	}
 	user := station.User{ID: station.NewID(), Name: name, CreatedAt: a.stamp()}
-	if err := a.store.CreateUser(ctx, user, hash); err != nil || hash != "" {
-		return user, nil, err
+	if password.Empty() {
+		link := Link{Token: mint(""), ExpiresAt: user.CreatedAt.Add(InviteLife)}
+		return user, &link, a.store.CreateInvited(ctx, user, link.Token.hash(), link.ExpiresAt)
 	}
-	link, err := a.link(ctx, linkInvite, user.ID, InviteLife)
-	return user, &link, err
+	if err := CheckPassword(password); err != nil {
+		return station.User{}, nil, err
+	}
+	hash, err := a.hasher.hash(ctx, password)
+	if err != nil {
+		return station.User{}, nil, err
+	}
+	return user, nil, a.store.CreateUser(ctx, user, hash)
 }
 
 // User finds a user by id or name.

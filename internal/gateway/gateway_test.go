@@ -103,6 +103,24 @@ func TestInviteAndResetLinks(t *testing.T) {
 	ada.must(401, "GET", "/api/v1/me", nil)
 	b.browser().must(401, "POST", "/api/v1/login", map[string]any{"username": "ada", "password": goodPassword})
 
+	// A password that was changed since makes an older link void.
+	carl := b.member(root, "carl")
+	root.must(201, "POST", "/api/v1/users/carl/reset-link", nil).into(t, &link)
+	carl.must(204, "POST", "/api/v1/me/password", map[string]any{"current": goodPassword, "new": "another password"})
+	_, token, _ = strings.Cut(link.Link, "#")
+	b.browser().must(410, "POST", "/api/v1/invite", map[string]any{"token": token, "password": goodPassword})
+
+	// Who lost the invite gets another way in, to all that a fresh user has; the
+	// lost one works no more.
+	root.must(201, "POST", "/api/v1/users", map[string]any{"username": "bob"}).into(t, &made)
+	root.must(201, "POST", "/api/v1/users/bob/reset-link", nil).into(t, &link)
+	_, token, _ = strings.Cut(link.Link, "#")
+	bob := b.browser()
+	bob.must(200, "POST", "/api/v1/invite", map[string]any{"token": token, "password": goodPassword})
+	works(t, bob.open("main"))
+	_, token, _ = strings.Cut(made.Invite, "#")
+	b.browser().must(410, "POST", "/api/v1/invite", map[string]any{"token": token, "password": goodPassword})
+
 	root.must(201, "POST", "/api/v1/users/ada/reset-link", nil).into(t, &link)
 	_, token, _ = strings.Cut(link.Link, "#")
 	b.clock.advance(61 * 60e9)

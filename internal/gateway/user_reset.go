@@ -15,6 +15,6 @@ func (g *Gateway) createResetLink(ctx context.Context, _ caller, in *UserRef) (*
 	if err != nil {
 		return nil, err
 	}
-	link, err := g.auth.ResetLink(ctx, u.ID)
+	link, err := g.auth.ResetLink(ctx, u)
 	return answer(resetLink{g.inviteURL(&link), link.ExpiresAt}, err)
 }

@@ -22,15 +22,17 @@ const (
 // CreateLink stores a single-use link in the place of every earlier one of the
 // same kind and user. An empty user is for setup; a nil expiry never comes.
 func (s *Store) CreateLink(ctx context.Context, kind LinkKind, hash [32]byte, user station.ID, expires *time.Time) error {
+	return s.tx(ctx, "store the link", func(tx *sql.Tx) error { return insertLink(ctx, tx, kind, hash, user, expires) })
+}
+
+func insertLink(ctx context.Context, tx *sql.Tx, kind LinkKind, hash [32]byte, user station.ID, expires *time.Time) error {
 	owner := sql.NullString{String: string(user), Valid: user != ""}
-	return s.tx(ctx, "store the link", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM links WHERE kind = ? AND user_id IS ?`, kind, owner); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO links (hash, kind, user_id, expires_at) VALUES (?, ?, ?, ?)`,
-			hash[:], kind, owner, microsOrNull(expires))
+	if _, err := tx.ExecContext(ctx, `DELETE FROM links WHERE kind = ? AND user_id IS ?`, kind, owner); err != nil {
 		return err
-	})
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO links (hash, kind, user_id, expires_at) VALUES (?, ?, ?, ?)`,
+		hash[:], kind, owner, microsOrNull(expires))
+	return err
 }
 
 // LinkGood says whether a link of one of the kinds could be spent now; it

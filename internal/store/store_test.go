@@ -335,3 +335,23 @@ func TestNoFileIsReadableByOthers(t *testing.T) {
 		}
 	}
 }
+
+// A user without a way in is of no use: both or neither.
+func TestInvitedUserHasALink(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	expires := time.Now().Add(time.Hour)
+	ada := station.User{ID: station.NewID(), Name: "ada", CreatedAt: time.Now()}
+	if err := s.CreateInvited(ctx, ada, hashOf("link"), expires); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.LinkGood(ctx, hashOf("link"), time.Now(), LinkInvite); err != nil {
+		t.Error(err)
+	}
+	bob := station.User{ID: station.NewID(), Name: "bob", CreatedAt: time.Now()}
+	if err := s.CreateInvited(ctx, bob, hashOf("link"), expires); err == nil {
+		t.Error("a link for two")
+	}
+	if _, err := s.User(ctx, bob.ID); !errors.Is(err, station.ErrNotFound) {
+		t.Errorf("left: %v", err)
+	}
+}

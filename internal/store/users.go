@@ -30,6 +30,17 @@ func (s *Store) CreateUser(ctx context.Context, u station.User, passwordHash str
 	return s.tx(ctx, "create the user", func(tx *sql.Tx) error { return insertUser(ctx, tx, u, passwordHash) })
 }
 
+// CreateInvited adds a user without a password and the invite link to set one,
+// both or neither. ErrConflict when the name is taken.
+func (s *Store) CreateInvited(ctx context.Context, u station.User, link [32]byte, expires time.Time) error {
+	return s.tx(ctx, "create the user", func(tx *sql.Tx) error {
+		if err := insertUser(ctx, tx, u, ""); err != nil {
+			return err
+		}
+		return insertLink(ctx, tx, LinkInvite, link, u.ID, &expires)
+	})
+}
+
 // CreateFirstAdmin spends the setup link and adds the first admin, both or
 // neither. ErrGone when the link is not good or there is an admin already: of
 // any number of callers at once exactly one wins.
