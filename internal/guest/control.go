@@ -79,6 +79,9 @@ func (c *conn) sayError(req wire.Req, err error) {
 	var p *station.Problem
 	if errors.As(err, &p) {
 		m.Code, m.Message = p.Code, p.Sentence
+		if len(m.Message) > maxSentence { // it quotes the client
+			m.Message = strings.ToValidUTF8(m.Message[:maxSentence], "") + "…"
+		}
 	} else {
 		c.g.opt.Log.Error("mux request", "error", err)
 	}
@@ -90,44 +93,30 @@ func (c *conn) sayError(req wire.Req, err error) {
 func (c *conn) hello(m *wire.Hello) {
 	key := terminal.ClientKey{Principal: c.id.User, Client: m.Client}
 	c.g.mu.Lock()
-	var old *conn
+	var old []*conn // one, or more where several come at once
 	for o := range c.g.conns {
 		o.mu.Lock()
 		if o != c && o.key == key && !o.fenced {
-			old = o
+			old = append(old, o)
 		}
 		o.mu.Unlock()
 	}
 	c.mu.Lock()
 	c.key = key
-	if m.Name != "" {
-		c.name = m.Name
+	if name := inert(m.Name); name != "" {
+		c.name = name
 	}
 	c.mu.Unlock()
 	c.g.mu.Unlock()
-	if old != nil {
-		old.end(wire.CloseReplaced, "this client connected again elsewhere")
-		old.leaveAll(false)
+	for _, o := range old {
+		o.end(wire.CloseReplaced, "this client connected again elsewhere")
+		o.leaveAll(false)
 	}
 	c.say(&wire.Welcome{
 		Protocol: wire.Version, Session: string(c.g.opt.Config.Session),
 		You:    wire.You{Client: c.public, User: c.id.Name, Name: c.name, Role: string(c.id.Role)},
 		Window: terminal.Window, PingS: int(pingEvery / time.Second), Tabs: c.tabs(),
 	})
-}
-
-// tabs is the list as this connection may see it.
-func (c *conn) tabs() []wire.Tab {
-	tabs := stationTabs(c.g.visible(c.id))
-	out := make([]wire.Tab, len(tabs))
-	for i, t := range tabs {
-		out[i] = wire.Tab{
-			Tab: string(t.ID), Name: t.Name, Title: t.Title, Cwd: t.Cwd, Process: t.Process,
-			Cols: t.Cols, Rows: t.Rows, Clients: t.Clients, Exited: t.Exited, ExitCode: t.ExitCode,
-			Signal: t.Signal, CreatedAt: t.CreatedAt, ActiveAt: t.ActiveAt,
-		}
-	}
-	return out
 }
 
 func (c *conn) open(ctx context.Context, m *wire.Open) error {
@@ -210,13 +199,17 @@ func containsTab(tabs []*tab, t *tab) bool {
 	return false
 }
 
-// freeChannel finds a free number; only the reader takes one.
+// freeChannel finds the number that is free the longest, so that what a client
+// typed before it saw a tab's exit reaches no other tab. Only the reader takes
+// one.
 func (c *conn) freeChannel() (uint8, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for n := range wire.MaxChannels {
-		if _, taken := c.channels[uint8(n)]; !taken {
-			return uint8(n), true
+	for i := 1; i <= wire.MaxChannels; i++ {
+		n := uint8((int(c.last) + i) % wire.MaxChannels)
+		if _, taken := c.channels[n]; !taken {
+			c.last = n
+			return n, true
 		}
 	}
 	return 0, false

@@ -70,9 +70,9 @@ func (g *Guest) Serve(l net.Listener) error {
 }
 
 // Shutdown refuses new requests, ends every connection and every tab, and
-// waits for them.
+// waits for them. Shells get SIGHUP, so that they and what they run can save
+// what they must, and a while for it, at most until ctx ends.
 func (g *Guest) Shutdown(ctx context.Context) error {
-	err := g.http.Shutdown(ctx)
 	g.mu.Lock()
 	g.over = true
 	tabs, conns := g.tabs, g.conns
@@ -80,6 +80,20 @@ func (g *Guest) Shutdown(ctx context.Context) error {
 	g.mu.Unlock()
 	for c := range conns {
 		c.end(1001, "the session is ending")
+	}
+	for _, t := range tabs {
+		if err := t.terminal().Hangup(); err != nil {
+			g.opt.Log.Warn("hang up a tab", "tab", t.id, "error", err)
+		}
+	}
+	err := g.http.Shutdown(ctx)
+	grace, cancel := context.WithTimeout(ctx, closeGrace)
+	defer cancel()
+	for _, t := range tabs {
+		select {
+		case <-t.terminal().Done():
+		case <-grace.Done():
+		}
 	}
 	for _, t := range tabs {
 		t.terminal().Close()

@@ -46,8 +46,9 @@ func Main(version string, log *slog.Logger) error {
 
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)
-	// Caught and dropped rather than ignored: shells would inherit that.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+	// Caught and dropped rather than ignored: shells would inherit that. SIGPIPE
+	// would end a guest that logs to a gateway that is gone.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
 	reaper := terminal.NewReaper(os.Getpid() == 1)
 	defer reaper.Close()
 	g := New(Options{Config: cfg, Spawner: terminal.Local{Start: reaper.Start}, Version: version, Log: log})

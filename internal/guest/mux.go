@@ -21,9 +21,10 @@ const (
 	helloTimeout = 10 * time.Second
 	pingEvery    = 20 * time.Second
 	pingMisses   = 3
-	// maxControl is how many answers may wait for a client that does not read;
-	// beyond it its own requests wait.
-	maxControl = 256
+	// maxControl is how many answers, and maxControlBytes how many bytes of them,
+	// may wait for a client that does not read; beyond it its own requests wait.
+	maxControl      = 256
+	maxControlBytes = 256 << 10
 )
 
 // conn is one mux connection. Four goroutines work on it, all of serveMux:
@@ -43,7 +44,9 @@ type conn struct {
 	key      terminal.ClientKey // zero before hello
 	name     string
 	channels map[uint8]*channel
+	last     uint8    // the channel taken last
 	control  [][]byte // encoded answers, in order
+	waiting  int      // bytes in control
 	tabsNews bool     // a tabs message is due
 	presence []*tab   // presence messages are due
 	fenced   bool     // takes nothing more, gets no more channels
@@ -79,7 +82,7 @@ func (g *Guest) serveMux(w http.ResponseWriter, r *http.Request, id guestapi.Ide
 	c := &conn{
 		g: g, ws: ws, id: id, public: string(station.NewID()), name: id.Name,
 		wake: make(chan struct{}, 1), drain: make(chan struct{}, 1), ended: make(chan struct{}),
-		channels: map[uint8]*channel{},
+		channels: map[uint8]*channel{}, last: wire.MaxChannels - 1,
 	}
 	if !g.admitConn(c) {
 		ws.Close(websocket.StatusGoingAway, "the session is ending")
@@ -303,8 +306,9 @@ func (c *conn) say(m wire.ServerMessage) {
 	b := wire.AppendServer(nil, m)
 	for {
 		c.mu.Lock()
-		if len(c.control) < maxControl {
+		if len(c.control) < maxControl && c.waiting < maxControlBytes {
 			c.control = append(c.control, b)
+			c.waiting += len(b)
 			c.mu.Unlock()
 			c.poke()
 			return

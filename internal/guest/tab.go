@@ -72,7 +72,7 @@ func (g *Guest) open(ctx context.Context, id guestapi.Identity, c guestapi.TabCr
 	if err := g.admit(t, c.Name, nil); err != nil { // before a shell is started in vain
 		return nil, err
 	}
-	term, err := g.start(ctx, t)
+	term, err := g.start(ctx, t, command)
 	if err != nil {
 		return nil, err
 	}
@@ -138,10 +138,10 @@ func (g *Guest) command(c guestapi.TabCreate) (terminal.Command, error) {
 }
 
 // start gives the tab a new terminal, which is not yet its own.
-func (g *Guest) start(ctx context.Context, t *tab) (*terminal.Terminal, error) {
+func (g *Guest) start(ctx context.Context, t *tab, command terminal.Command) (*terminal.Terminal, error) {
 	var term *terminal.Terminal
 	ready := make(chan struct{})
-	term, err := terminal.Start(ctx, g.opt.Spawner, t.command, terminal.Options{
+	term, err := terminal.Start(ctx, g.opt.Spawner, command, terminal.Options{
 		OnChange: func() { g.broadcast(func(c *conn) { c.markPresence(t) }) },
 		OnExit: func() {
 			<-ready
@@ -248,10 +248,9 @@ func (g *Guest) restart(ctx context.Context, id guestapi.Identity, t *tab, cols,
 	if _, _, ended := old.Exit(); !ended {
 		return false, nil
 	}
-	t.g.mu.Lock()
-	t.command.Cols, t.command.Rows = cols, rows
-	t.g.mu.Unlock()
-	term, err := g.start(ctx, t)
+	command := t.command
+	command.Cols, command.Rows = cols, rows
+	term, err := g.start(ctx, t, command)
 	if err != nil {
 		return false, err
 	}

@@ -15,11 +15,17 @@ import (
 // stand in the way of the echo.
 const inputAckDelay = 10 * time.Millisecond
 
+// newsEvery bounds how often a connection is told the list of tabs unasked: two
+// people typing in turn change it with every key, and making it costs several
+// system calls per tab.
+const newsEvery = 100 * time.Millisecond
+
 // write sends what there is until the connection ends: answers first, then
 // output, the channel with the least waiting first, so that a flood on one does
 // not delay a key's echo on another.
 func (c *conn) write(ctx context.Context) {
-	w := &writer{c: c, ctx: ctx, buf: make([]byte, 1+wire.MaxOutput)}
+	w := &writer{c: c, ctx: ctx, buf: make([]byte, 1+wire.MaxOutput), news: time.NewTimer(0)}
+	defer w.news.Stop()
 	ackTimer := time.NewTimer(time.Hour)
 	defer ackTimer.Stop()
 	ackSet := false
@@ -38,6 +44,7 @@ func (c *conn) write(ctx context.Context) {
 		}
 		select {
 		case <-c.wake:
+		case <-w.news.C:
 		case <-ackTimer.C:
 			ackSet = false
 			if err := w.sendAcks(); err != nil {
@@ -55,6 +62,20 @@ type writer struct {
 	ctx  context.Context
 	buf  []byte
 	list []*channel
+	news *time.Timer // wakes the writer when news may be told again
+	told time.Time   // when news was told last
+}
+
+// newsDue reports whether the list of tabs may be told now; if not, the writer
+// comes back when it may.
+func (w *writer) newsDue() bool {
+	now := time.Now()
+	if wait := w.told.Add(newsEvery).Sub(now); wait > 0 {
+		w.news.Reset(wait)
+		return false
+	}
+	w.told = now
+	return true
 }
 
 func (w *writer) send(b []byte) error {
@@ -70,9 +91,12 @@ func (w *writer) step() (sent bool, err error) {
 	c.mu.Lock()
 	control, tabsNews, presence := c.control, c.tabsNews, c.presence
 	greeted := c.key != terminal.ClientKey{}
-	c.control = nil
+	c.control, c.waiting = nil, 0
+	if tabsNews = tabsNews && greeted && w.newsDue(); tabsNews {
+		c.tabsNews = false
+	}
 	if greeted {
-		c.tabsNews, c.presence = false, nil
+		c.presence = nil
 	}
 	w.list = w.list[:0]
 	for _, ch := range c.channels {
@@ -89,7 +113,7 @@ func (w *writer) step() (sent bool, err error) {
 			return false, err
 		}
 	}
-	if greeted && tabsNews {
+	if tabsNews {
 		if err := w.say(&wire.Tabs{Tabs: c.tabs()}); err != nil {
 			return false, err
 		}
@@ -147,7 +171,9 @@ func (w *writer) deliver(ch *channel, it terminal.Item) error {
 		c := w.c
 		ch.att.Detach()
 		c.mu.Lock()
-		delete(c.channels, num)
+		if c.channels[num] == ch { // else the client has detached meanwhile
+			delete(c.channels, num)
+		}
 		c.mu.Unlock()
 		return w.say(&wire.Exit{Tab: string(ch.tab.id), Channel: &num, Code: it.Exit.Code, Signal: it.Exit.Signal, Offset: it.Exit.Offset})
 	}
@@ -180,15 +206,4 @@ func (w *writer) sendAck(ch *channel) error {
 	}
 	ch.acked = n
 	return w.say(&wire.InputAck{Channel: ch.num, Offset: n})
-}
-
-func presenceOf(t *tab) *wire.Presence {
-	m := &wire.Presence{Tab: string(t.id), Clients: []wire.Client{}}
-	for _, p := range t.terminal().Clients() {
-		m.Clients = append(m.Clients, wire.Client{
-			Client: p.Public, User: p.User, Name: p.Name, Role: string(p.Role), Driver: p.Driver,
-			Cols: p.Cols, Rows: p.Rows, IdleS: int(p.Idle / time.Second),
-		})
-	}
-	return m
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Cwd reads /proc/PID/cwd. The kernel shows it to the process's own user or to
-// CAP_SYS_PTRACE, which a guest does not have: so a thread of its own takes the
-// user's file system identity for the one call (credentials(7), proc(5)).
+// CAP_SYS_PTRACE, which a guest does not have: so a thread takes the user's file
+// system identity for the one call (credentials(7), proc(5)).
 func (p *local) Cwd() string {
 	link := "/proc/" + strconv.Itoa(p.pid) + "/cwd"
 	select {
@@ -24,12 +24,19 @@ func (p *local) Cwd() string {
 	}
 	answer := make(chan string)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, and the identity
-		// with the thread.
 		runtime.LockOSThread()
 		dir := ""
 		if unix.Setfsgid(p.gid) == nil && unix.Setfsuid(p.uid) == nil {
 			dir, _ = os.Readlink(link)
+		}
+		unix.Setfsuid(os.Geteuid())
+		unix.Setfsgid(os.Getegid())
+		// setfsuid(2) reports no failure, but what is set now. A thread that is
+		// not itself again stays locked and ends with the goroutine.
+		uid, _ := unix.SetfsuidRetUid(-1)
+		gid, _ := unix.SetfsgidRetGid(-1)
+		if uid == os.Geteuid() && gid == os.Getegid() {
+			runtime.UnlockOSThread()
 		}
 		answer <- dir
 	}()
