@@ -5,8 +5,6 @@ import type { User } from '$lib/api/types'
 /** Who is logged in here. */
 class Account {
   user = $state.raw<User | null>(null)
-  /** False until the server has been asked once. */
-  known = $state(false)
 
   /** Asks the server. Throws only when it could not be asked. */
   async refresh(): Promise<User | null> {
@@ -16,17 +14,27 @@ class Account {
       if (!(error instanceof Problem) || error.status !== 401) throw error
       this.user = null
     }
-    this.known = true
     return this.user
   }
 
+  /** Whether the login still holds. Changes nothing: who finds that it does not says where to go. */
+  async holds(): Promise<boolean> {
+    try {
+      await api.me()
+      return true
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) return false
+      throw error
+    }
+  }
+
+  /** Ends the login; the caller leads to the login page. */
   async logout(): Promise<void> {
     try {
       await api.logout()
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 401) throw error
     }
-    this.user = null
   }
 }
 
