@@ -3,6 +3,9 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -49,28 +52,30 @@ type callerKey struct{}
 
 type action[I, O any] func(context.Context, caller, *I) (*O, error)
 
-func get[I, O any](a api, path, id, summary string, may access, do action[I, O]) {
-	register(a, http.MethodGet, path, id, summary, may, http.StatusOK, do)
+func get[I, O any](a api, path, id, summary string, may access, do action[I, O], also ...int) {
+	register(a, http.MethodGet, path, id, summary, may, http.StatusOK, do, also)
 }
 
-func post[I, O any](a api, path, id, summary string, may access, status int, do action[I, O]) {
-	register(a, http.MethodPost, path, id, summary, may, status, do)
+func post[I, O any](a api, path, id, summary string, may access, status int, do action[I, O], also ...int) {
+	register(a, http.MethodPost, path, id, summary, may, status, do, also)
 }
 
-func patch[I, O any](a api, path, id, summary string, may access, do action[I, O]) {
-	register(a, http.MethodPatch, path, id, summary, may, http.StatusOK, do)
+func patch[I, O any](a api, path, id, summary string, may access, do action[I, O], also ...int) {
+	register(a, http.MethodPatch, path, id, summary, may, http.StatusOK, do, also)
 }
 
-func del[I, O any](a api, path, id, summary string, may access, do action[I, O]) {
-	register(a, http.MethodDelete, path, id, summary, may, http.StatusNoContent, do)
+func del[I, O any](a api, path, id, summary string, may access, do action[I, O], also ...int) {
+	register(a, http.MethodDelete, path, id, summary, may, http.StatusNoContent, do, also)
 }
 
-// register adds one operation. Who may is decided before the body is read.
-func register[I, O any](a api, method, path, id, summary string, may access, status int, do action[I, O]) {
+// register adds one operation. Who may is decided before the body is read. also
+// is what it refuses with besides what all its kind do.
+func register[I, O any](a api, method, path, id, summary string, may access, status int, do action[I, O], also []int) {
 	op := huma.Operation{Method: method, Path: prefix + path, OperationID: id, Summary: summary,
-		DefaultStatus: status, MaxBodyBytes: maxBody, Middlewares: huma.Middlewares{a.g.admit(may)}}
+		DefaultStatus: status, Errors: refusals(method, path, may, also),
+		MaxBodyBytes: maxBody, Middlewares: huma.Middlewares{a.g.admit(may)}}
 	if !may.public {
-		op.Security = []map[string][]string{{"login": {}}, {"token": {}}}
+		op.Security = signedIn
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		who, _ := ctx.Value(callerKey{}).(caller)
@@ -81,6 +86,40 @@ func register[I, O any](a api, method, path, id, summary string, may access, sta
 		return out, nil
 	})
 }
+
+// refusals lists the statuses that an operation may refuse with. huma adds 422
+// and 500.
+func refusals(method, path string, may access, also []int) []int {
+	all := append([]int{http.StatusMisdirectedRequest, http.StatusServiceUnavailable}, also...)
+	if !may.public {
+		all = append(all, http.StatusUnauthorized, http.StatusForbidden)
+	}
+	if method != http.MethodGet {
+		all = append(all, http.StatusBadRequest, http.StatusForbidden, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+			http.StatusUnsupportedMediaType, http.StatusInsufficientStorage)
+	}
+	if strings.Contains(path, "{") {
+		all = append(all, http.StatusNotFound)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// describe puts a route that is no operation of the REST API into the document:
+// a WebSocket, or what machines ask. statuses are all it answers with.
+func (a api) describe(path, id, summary string, may access, statuses ...int) {
+	op := &huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Responses: map[string]*huma.Response{}}
+	if !may.public {
+		op.Security = signedIn
+	}
+	for _, status := range statuses {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status)}
+	}
+	a.huma.OpenAPI().AddOperation(op)
+}
+
+// signedIn is the ways to be somebody.
+var signedIn = []map[string][]string{{"login": {}}, {"token": {}}}
 
 func (g *Gateway) admit(may access) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {

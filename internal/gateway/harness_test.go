@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -45,6 +47,11 @@ type bench struct {
 	clock  *testClock
 	stop   func() // ends Serve and waits
 	served chan error
+
+	read     sync.Once // document, at the first answer
+	document struct {
+		Paths map[string]map[string]struct{ Responses map[string]any }
+	}
 }
 
 type setting func(*Options, *timing)
@@ -233,8 +240,38 @@ func (br *browser) do(method, path string, body any) reply {
 	if err != nil {
 		br.b.t.Fatalf("%s %s: %v", method, path, err)
 	}
+	br.b.documented(method, path, res.StatusCode)
 	return reply{res, out}
 }
+
+// documented wants the OpenAPI document that is served to tell of an answer.
+func (b *bench) documented(method, path string, status int) {
+	b.t.Helper()
+	b.read.Do(func() {
+		res, err := http.Get(b.base + "/api/v1/openapi.json")
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if err := json.NewDecoder(res.Body).Decode(&b.document); err != nil {
+			b.t.Fatal(err)
+		}
+	})
+	path, _, _ = strings.Cut(path, "?")
+	method = strings.Replace(method, "HEAD", "GET", 1)
+	for route, methods := range b.document.Paths {
+		pattern := "^" + templates.ReplaceAllString(regexp.QuoteMeta(route), "[^/]+") + "$"
+		op, there := methods[strings.ToLower(method)]
+		if matched, err := regexp.MatchString(pattern, path); err != nil || !matched || !there {
+			continue
+		}
+		if op.Responses[strconv.Itoa(status)] == nil {
+			b.t.Errorf("%s %s answered %d, of which the document knows nothing", method, route, status)
+		}
+	}
+}
+
+var templates = regexp.MustCompile(`\\\{[a-z]+\\\}`)
 
 // must is do for an answer of the status.
 func (br *browser) must(status int, method, path string, body any) reply {
@@ -347,6 +384,7 @@ func (br *browser) refused(status int, path string, protocols ...string) string 
 		br.b.t.Fatalf("%s: %v", path, err)
 	}
 	body, _ := io.ReadAll(res.Body)
+	br.b.documented("GET", path, res.StatusCode)
 	if res.StatusCode != status || res.Header.Get("Content-Type") != "application/problem+json" {
 		br.b.t.Errorf("%s: %d %s %s, want %d", path, res.StatusCode, res.Header.Get("Content-Type"), body, status)
 	}
