@@ -188,16 +188,19 @@ func (c *Client) once(ctx context.Context) (healthy bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &link{ws: ws, ctx: ctx, channels: map[uint8]*Stream{}, pong: make(chan struct{}, 1)}
+	defer c.unlink(l)
 	if err := l.say(&wire.Hello{Client: c.id, Name: c.opt.Name}); err != nil {
 		return false, closeError(err)
 	}
+	// Until welcome no ping tells whether anybody is there.
+	late := time.AfterFunc(callTimeout, func() { ws.CloseNow() })
+	defer late.Stop()
 	var pings sync.WaitGroup
 	defer pings.Wait()
 	defer cancel()
 	for {
 		_, msg, err := ws.Read(ctx)
 		if err != nil {
-			c.unlink(l)
 			return healthy, closeError(err)
 		}
 		num, payload, err := wire.Split(msg)
@@ -214,6 +217,7 @@ func (c *Client) once(ctx context.Context) (healthy bool, err error) {
 		}
 		if w, ok := m.(*wire.Welcome); ok {
 			healthy = true
+			late.Stop()
 			c.established(l, w)
 			pings.Go(func() { l.ping(time.Duration(w.PingS) * time.Second) })
 			continue

@@ -66,6 +66,7 @@ type Stream struct {
 	acked      int64
 	snapAcked  int64
 	ackTimer   *time.Timer
+	ackSet     bool // the timer runs
 	cols, rows int
 	link       *link // nil: not attached
 	channel    uint8
@@ -110,6 +111,7 @@ func (c *Client) join(ctx context.Context, s *Stream, message func(wire.Req) wir
 		return message(r)
 	})
 	if err != nil {
+		s.finish(err) // should the answer come yet, the tab is left again
 		return nil, err
 	}
 	if _, ok := m.(*wire.Attached); !ok {
@@ -128,12 +130,20 @@ func (c *Client) expect(r wire.Req, l *link, s *Stream) {
 	l.expected[r.String()] = s
 }
 
-// rejoin asks for the stream's next byte on a new link.
-func (s *Stream) rejoin(l *link) {
+// finished reports whether the stream is done.
+func (s *Stream) finished() bool {
 	select {
 	case <-s.done:
-		return
+		return true
 	default:
+		return false
+	}
+}
+
+// rejoin asks for the stream's next byte on a new link.
+func (s *Stream) rejoin(l *link) {
+	if s.finished() {
+		return
 	}
 	s.mu.Lock()
 	s.link, s.sent = nil, 0
@@ -156,11 +166,13 @@ func (s *Stream) rejoin(l *link) {
 func (s *Stream) attached(l *link, m *wire.Attached) {
 	s.mu.Lock()
 	var lost []byte
-	if s.epoch != "" && s.epoch != m.Epoch {
-		lost = s.pending
-		s.pending, s.typed0 = nil, 0
-	}
 	fresh := s.epoch != m.Epoch
+	// A server that says less than it said before has forgotten this client,
+	// which was away too long: what it took of the rest nobody knows.
+	if s.epoch != "" && (fresh || m.InputOffset < s.typed0) {
+		lost = s.pending
+		s.pending, s.typed0 = nil, m.InputOffset
+	}
 	s.tab, s.epoch, s.link, s.channel = m.Tab, m.Epoch, l, m.Channel
 	s.snapshot, s.drawn, s.snapAcked = m.SnapshotBytes, 0, 0
 	s.offset, s.acked, s.head = m.Offset, m.Offset, m.Head
@@ -170,7 +182,7 @@ func (s *Stream) attached(l *link, m *wire.Attached) {
 	}
 	s.sent = 0
 	s.mu.Unlock()
-	if lost != nil {
+	if len(lost) > 0 {
 		s.sink.Unsent(lost)
 	}
 	if m.Mode == wire.ModeSnapshot {
@@ -342,11 +354,15 @@ func (c *Client) output(l *link, num uint8, p []byte) {
 	s.drawn += n
 	s.offset += int64(len(p)) - n
 	due := s.offset-s.acked >= ackEvery || s.drawn-s.snapAcked >= ackEvery
+	if !due && !s.ackSet && s.err == nil {
+		// It is not put off by what comes next: a server that is not told
+		// anything for a second takes this client to be asleep.
+		s.ackSet = true
+		s.ackTimer.Reset(ackDelay)
+	}
 	s.mu.Unlock()
 	if due {
 		s.ack()
-	} else {
-		s.ackTimer.Reset(ackDelay)
 	}
 }
 
@@ -356,7 +372,7 @@ func (s *Stream) ack() {
 	l, ch := s.link, s.channel
 	offset, drawn := s.offset, s.drawn
 	ackOut, ackSnap := offset > s.acked, drawn > s.snapAcked
-	s.acked, s.snapAcked = offset, drawn
+	s.acked, s.snapAcked, s.ackSet = offset, drawn, false
 	s.mu.Unlock()
 	if l == nil {
 		return
@@ -367,136 +383,5 @@ func (s *Stream) ack() {
 	}
 	if ackOut {
 		l.say(&wire.Ack{Channel: ch, Offset: offset})
-	}
-}
-
-// control is called by the reader for each control message after welcome.
-func (c *Client) control(l *link, m wire.ServerMessage) {
-	switch m := m.(type) {
-	case *wire.Attached:
-		c.mu.Lock()
-		s := l.expected[m.Req.String()]
-		delete(l.expected, m.Req.String())
-		if s != nil {
-			l.channels[m.Channel] = s
-			c.remember(s)
-		}
-		c.mu.Unlock()
-		if s != nil {
-			s.attached(l, m)
-		}
-		c.answer(m.Req, m)
-	case *wire.Error:
-		c.mu.Lock()
-		s := l.expected[m.Req.String()]
-		delete(l.expected, m.Req.String())
-		c.mu.Unlock()
-		if !c.answer(m.Req, m) && s != nil {
-			s.finish(station.Errorf(station.ErrGone, m.Code, "%s", m.Message)) // its tab is gone
-		}
-	case *wire.Tabs:
-		if !c.answer(m.Req, m) && c.opt.Tabs != nil {
-			c.opt.Tabs(m.Tabs)
-		}
-	case *wire.Pong:
-		select {
-		case l.pong <- struct{}{}:
-		default:
-		}
-	default:
-		c.onStream(l, m)
-	}
-}
-
-// remember lists a stream for rejoining; the caller holds c.mu.
-func (c *Client) remember(s *Stream) {
-	for _, o := range c.streams {
-		if o == s {
-			return
-		}
-	}
-	c.streams = append(c.streams, s)
-}
-
-func (c *Client) answer(req wire.Req, m wire.ServerMessage) bool {
-	c.mu.Lock()
-	ch := c.calls[req.String()]
-	delete(c.calls, req.String())
-	c.mu.Unlock()
-	if ch == nil {
-		return false
-	}
-	ch <- m
-	return true
-}
-
-func (c *Client) streamOn(l *link, num uint8) *Stream {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return l.channels[num]
-}
-
-// onStream handles what concerns one channel.
-func (c *Client) onStream(l *link, m wire.ServerMessage) {
-	switch m := m.(type) {
-	case *wire.InputAck:
-		if s := c.streamOn(l, m.Channel); s != nil {
-			s.mu.Lock()
-			s.settle(m.Offset)
-			s.mu.Unlock()
-			s.flush()
-		}
-	case *wire.Size:
-		if s := c.streamOn(l, m.Channel); s != nil {
-			s.sink.Size(m.Cols, m.Rows)
-		}
-	case *wire.Resync:
-		if s := c.streamOn(l, m.Channel); s != nil {
-			s.mu.Lock()
-			s.snapshot, s.drawn, s.snapAcked = m.SnapshotBytes, 0, 0
-			s.offset, s.acked = m.Offset, m.Offset
-			s.mu.Unlock()
-			s.sink.Reset(m.SnapshotBytes)
-		}
-	case *wire.Presence:
-		c.presence(l, m)
-	case *wire.Detached:
-		c.mu.Lock()
-		delete(l.channels, m.Channel)
-		c.mu.Unlock()
-	case *wire.Exit:
-		if m.Channel == nil {
-			return
-		}
-		s := c.streamOn(l, *m.Channel)
-		c.mu.Lock()
-		delete(l.channels, *m.Channel)
-		c.mu.Unlock()
-		if s != nil {
-			s.sink.Exit(*m)
-			s.finish(errExited)
-		}
-	}
-}
-
-// presence notes on which streams this client drives.
-func (c *Client) presence(l *link, m *wire.Presence) {
-	driver := false
-	c.mu.Lock()
-	me := c.welcome.You.Client
-	var streams []*Stream
-	for _, s := range l.channels {
-		streams = append(streams, s)
-	}
-	c.mu.Unlock()
-	for _, p := range m.Clients {
-		driver = driver || p.Driver && p.Client == me
-	}
-	for _, s := range streams {
-		s.mu.Lock()
-		if s.tab == m.Tab {
-			s.driver = driver
-		}
-		s.mu.Unlock()
 	}
 }

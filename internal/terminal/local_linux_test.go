@@ -16,7 +16,7 @@ import (
 // The end of the process and a busy reader meet: what was written before is
 // read all the same.
 func TestEndOfProcessCutsNoOutput(t *testing.T) {
-	for i := range 3000 {
+	for i := range 1500 {
 		r, w, err := os.Pipe() // its deadlines are a PTY's
 		if err != nil {
 			t.Fatal(err)
