@@ -183,8 +183,8 @@ func TestAbuse12_CrossSiteRequestForgery(t *testing.T) {
 	attack("login form", "POST", "/api/v1/login", `{"username":"root","password":"`+goodPassword+`"}`, "text/plain", 403, evil...)
 	attack("login form with a text type", "POST", "/api/v1/login", `{"username":"root","password":"`+goodPassword+`"}`, "text/plain", 415)
 	attack("DELETE", "DELETE", "/api/v1/sessions/main", "", "application/json", 403, evil...)
-	attack("navigation", "GET", "/api/v1/sessions/main/sleep", "", "", 404, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate")
-	attack("navigation to logout", "GET", "/api/v1/logout", "", "", 404, "Sec-Fetch-Site", "cross-site")
+	attack("navigation", "GET", "/api/v1/sessions/main/sleep", "", "", 405, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate")
+	attack("navigation to logout", "GET", "/api/v1/logout", "", "", 405, "Sec-Fetch-Site", "cross-site")
 	attack("method in a header", "GET", "/api/v1/sessions/main", "", "", 200, "X-HTTP-Method-Override", "DELETE")
 	attack("preflight", "OPTIONS", "/api/v1/sessions", "", "", 403, "Origin", "https://evil.example", "Access-Control-Request-Method", "POST")
 	if after := string(root.must(200, "GET", "/api/v1/sessions", nil).body); after != before {

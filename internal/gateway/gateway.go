@@ -63,10 +63,11 @@ type timing struct {
 	dial  time.Duration // for reaching a guest
 	force time.Duration // for a client to answer a close frame
 	body  time.Duration // for a whole request to come in
+	ready time.Duration // an answer about readiness is good for
 }
 
 var defaultTiming = timing{ping: 20 * time.Second, dead: 65 * time.Second, sweep: 2 * time.Second,
-	dial: 10 * time.Second, force: 2 * time.Second, body: 30 * time.Second}
+	dial: 10 * time.Second, force: 2 * time.Second, body: 30 * time.Second, ready: time.Second}
 
 // shutdownPatience is how long Serve waits for running requests at the end.
 const shutdownPatience = 10 * time.Second
@@ -78,6 +79,7 @@ type Gateway struct {
 	fleet   Fleet
 	log     *slog.Logger
 	ready   []Check
+	checked readiness
 	version string
 	timing  timing
 	metrics *metrics

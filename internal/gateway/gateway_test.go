@@ -2,10 +2,16 @@ package gateway
 
 import (
 	"context"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"staithe/internal/station"
 )
@@ -234,7 +240,8 @@ func TestThePage(t *testing.T) {
 
 func TestHealthAndReadiness(t *testing.T) {
 	var broken error
-	b := newBench(t, func(o *Options, _ *timing) {
+	b := newBench(t, func(o *Options, tm *timing) {
+		tm.ready = 0
 		o.Ready = []Check{{"store", func(ctx context.Context) error { return nil }}, {"runtime", func(context.Context) error { return broken }}}
 	})
 	br := b.browser().with("Host", "10.0.0.1:9") // an orchestrator asks by address
@@ -243,6 +250,76 @@ func TestHealthAndReadiness(t *testing.T) {
 	broken = station.ErrUnavailable
 	if r := br.must(503, "GET", "/readyz", nil); !strings.Contains(string(r.body), `"runtime":"failed"`) {
 		t.Errorf("%s", r.body)
+	}
+}
+
+// Anybody may ask for readiness, as often as they like: the parts are not asked
+// each time, and who leaves does not make them look broken.
+func TestReadinessIsNoLever(t *testing.T) {
+	var asked atomic.Int32
+	b := newBench(t, func(o *Options, tm *timing) {
+		tm.ready = time.Hour
+		o.Ready = []Check{{"store", func(ctx context.Context) error {
+			asked.Add(1)
+			<-time.After(50 * time.Millisecond)
+			return ctx.Err()
+		}}}
+	})
+	ctx, leave := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer leave()
+	req, err := http.NewRequestWithContext(ctx, "GET", b.base+"/readyz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := http.DefaultClient.Do(req); err == nil {
+		t.Error("the impatient one had an answer")
+	}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			res, err := http.Get(b.base + "/readyz")
+			if err != nil || res.StatusCode != 200 {
+				t.Error(res, err)
+				return
+			}
+			res.Body.Close()
+		})
+	}
+	all.Wait()
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// A panic is a 500 with a document, or, when part of the answer is out, a broken
+// connection: half an answer must not look whole.
+func TestPanics(t *testing.T) {
+	b := newBench(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/early", func(http.ResponseWriter, *http.Request) { panic("early") })
+	mux.HandleFunc("/late", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "half")
+		panic("late")
+	})
+	server := httptest.NewUnstartedServer(b.g.wrap(mux))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	defer server.Close()
+	if err := b.g.Bind(server.Listener.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.Get(server.URL + "/early")
+	if err != nil || res.StatusCode != 500 || res.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("early: %v %v", res, err)
+	}
+	if res, err = http.Get(server.URL + "/late"); err == nil {
+		_, err = io.ReadAll(res.Body)
+	}
+	if err == nil {
+		t.Error("half an answer was passed off as whole")
+	}
+	if got := b.log.String(); !strings.Contains(got, "panic=early") || !strings.Contains(got, "panic=late") {
+		t.Error("not logged: ", got)
 	}
 }
 
@@ -271,6 +348,10 @@ func TestRequestsThatAreNotOurs(t *testing.T) {
 			t.Errorf("%.40v: %d %s, want %d %s", c.body, r.StatusCode, r.body, c.status, c.code)
 		}
 	}
+	if r := root.must(405, "PUT", "/api/v1/sessions/main", map[string]any{}); r.Header.Get("Allow") != "GET, HEAD, PATCH, DELETE" || r.code() != "wrong_method" {
+		t.Errorf("%v %s", r.Header, r.body)
+	}
+	root.must(404, "PUT", "/api/v1/nowhere", map[string]any{})
 	// What was typed is never repeated: it may be a password.
 	r := b.browser().must(422, "POST", "/api/v1/login", `{"username":"root","password":["hunter2hunter2"]}`)
 	if strings.Contains(string(r.body), "hunter2") {

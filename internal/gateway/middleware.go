@@ -119,10 +119,11 @@ func (g *Gateway) recovered(w *recorder, r *http.Request) {
 		panic(v)
 	}
 	g.log.Error("panic in a request", "request", requestOf(r.Context()).id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-	if w.status == 0 {
-		g.refuse(w, r, &problem{Status: http.StatusInternalServerError, Code: "internal",
-			Detail: "Something went wrong here; give the administrator the request id."})
+	if w.status != 0 {
+		panic(http.ErrAbortHandler) // half an answer must not look whole
 	}
+	g.refuse(w, r, &problem{Status: http.StatusInternalServerError, Code: "internal",
+		Detail: "Something went wrong here; give the administrator the request id."})
 }
 
 // logged writes the access line and counts. No query, header or cookie is in

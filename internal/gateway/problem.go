@@ -138,6 +138,28 @@ func (g *Gateway) noRoute(w http.ResponseWriter, r *http.Request) {
 	g.refuse(w, r, station.Errorf(station.ErrNotFound, "no_route", "There is nothing at this address; GET /api/v1/openapi.json lists what there is."))
 }
 
+// noOperation tells an address that there is not from one that is there for
+// other methods.
+func (g *Gateway) noOperation(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allow []string
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+			other := r.Clone(r.Context())
+			other.Method = method
+			if _, pattern := mux.Handler(other); pattern != r.Pattern {
+				allow = append(allow, method)
+			}
+		}
+		if len(allow) == 0 {
+			g.noRoute(w, r)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		g.refuse(w, r, &problem{Status: http.StatusMethodNotAllowed, Code: codes[http.StatusMethodNotAllowed],
+			Detail: "This address is not for " + plain(r.Method) + "; use " + strings.Join(allow, ", ") + "."})
+	}
+}
+
 // frameworkErrors makes huma speak in our documents. Its hooks are package
 // variables; they are set once, before any API is made.
 var frameworkErrors = sync.OnceFunc(func() {

@@ -31,7 +31,7 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 	post(a, "/users/{user}/reset-link", "create-reset-link", "Make a link to set a new password", adminsOf, http.StatusCreated, g.createResetLink)
 
 	get(a, "/sessions", "list-sessions", "List the sessions", everyUse, g.listSessions)
-	post(a, "/sessions", "create-session", "Make a session", sessions, http.StatusCreated, g.createSession, http.StatusConflict, http.StatusGatewayTimeout)
+	post(a, "/sessions", "create-session", "Make a session", sessions, http.StatusCreated, g.createSession, http.StatusConflict, http.StatusTooManyRequests, http.StatusGatewayTimeout)
 	get(a, "/sessions/{session}", "get-session", "See a session", everyUse, g.getSession)
 	patch(a, "/sessions/{session}", "rename-session", "Rename a session", sessions, g.renameSession, http.StatusConflict)
 	del(a, "/sessions/{session}", "delete-session", "Delete a session", sessions, g.deleteSession, http.StatusGatewayTimeout)
@@ -59,7 +59,7 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 		return nil, fmt.Errorf("encode the OpenAPI document: %w", err)
 	}
 	mux.HandleFunc("GET /api/v1/openapi.json", openAPI(document))
-	mux.HandleFunc("/api/", g.noRoute)
+	mux.HandleFunc("/api/", g.noOperation(mux))
 
 	mux.HandleFunc("GET /ws/sessions/{session}", g.mux)
 	mux.HandleFunc("GET /ws/terminal-probe", g.probe)
@@ -67,7 +67,7 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 	mux.HandleFunc("/ws/", g.noRoute)
 
 	mux.HandleFunc("GET /healthz", g.health)
-	mux.HandleFunc("GET /readyz", g.readiness)
+	mux.HandleFunc("GET /readyz", g.readyz)
 	mux.HandleFunc("GET /metrics", g.serveMetrics)
 	pages, err := g.page(page)
 	if err != nil {
