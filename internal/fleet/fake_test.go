@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -43,6 +44,10 @@ func (f *fakeStore) AllSessions(context.Context) ([]station.Session, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.sessions), nil
+}
+
+func (f *fakeStore) Sessions(ctx context.Context, _ station.ID) ([]station.Session, error) {
+	return f.AllSessions(ctx)
 }
 
 func (f *fakeStore) find(id string) *station.Session {
@@ -381,6 +386,37 @@ func TestCreateThatCannotBeNotedLeavesNothing(t *testing.T) {
 		if len(st.sessions) != 0 || len(rt.live) != 0 {
 			t.Errorf("left: %v %v", st.sessions, rt.live)
 		}
+		f.Close()
+		rt.work.Wait()
+	})
+}
+
+// Of many at once no more than the limit come to be.
+func TestOneUserCannotFillTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 50
+		f, st, rt := newFake(t, answer(""))
+		user := station.NewID()
+		for i := range limit - 1 {
+			st.sessions = append(st.sessions, station.Session{ID: station.NewID(), User: user, Name: fmt.Sprint("s", i), State: station.StateAsleep})
+		}
+		refused := make(chan error, 10)
+		var all sync.WaitGroup
+		for i := range 10 {
+			all.Go(func() {
+				if _, err := f.Create(t.Context(), user, fmt.Sprint("more", i), ""); errors.Is(err, station.ErrLimited) {
+					refused <- err
+				}
+			})
+		}
+		for range 9 {
+			<-refused
+		}
+		if st.mu.Lock(); len(st.sessions) > limit {
+			t.Errorf("%d sessions", len(st.sessions))
+		}
+		st.mu.Unlock()
+		all.Wait()
 		f.Close()
 		rt.work.Wait()
 	})

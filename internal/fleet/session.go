@@ -16,6 +16,10 @@ const DefaultClass = "standard"
 // end also when the person who asked has gone: half a session helps nobody.
 const operationLimit = time.Minute
 
+// maxSessions is how many one user may have: each can hold a good part of the
+// host's memory.
+const maxSessions = 50
+
 const (
 	whyRunning  = "it runs until you put it to sleep"
 	reasonAsked = "you put it to sleep"
@@ -24,8 +28,9 @@ const (
 // Create makes a session of that name and class (empty: the default) and its
 // sandbox, and the user's home when there is none. When the sandbox cannot be
 // made there is no session either. Errors wrap station.ErrInvalid for a bad
-// name or class, station.ErrConflict for a name the user already has, and what
-// the sandbox's start returns.
+// name or class, station.ErrConflict for a name the user already has,
+// station.ErrLimited for one session too many, and what the sandbox's start
+// returns.
 func (f *Fleet) Create(ctx context.Context, user station.ID, name, class string) (station.Session, error) {
 	if class == "" {
 		class = DefaultClass
@@ -75,6 +80,13 @@ func (f *Fleet) enter(ctx context.Context, s station.Session) error {
 		return err
 	}
 	defer unlock()
+	have, err := f.store.Sessions(ctx, s.User)
+	if err != nil {
+		return fmt.Errorf("count the user's sessions: %w", err)
+	}
+	if len(have) >= maxSessions {
+		return station.Errorf(station.ErrLimited, "too_many_sessions", "You have %d sessions, the most there can be; delete one first.", maxSessions)
+	}
 	if err := f.makeHome(ctx, s.User); err != nil {
 		return err
 	}
