@@ -28,6 +28,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // who asks twice does not wait: nothing is lost by a kill
 	if err := root().ExecuteContext(ctx); err != nil {
 		stop()
 		os.Exit(report(err))

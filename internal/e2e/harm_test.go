@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -160,4 +162,36 @@ func fill(t *testing.T, dir string) func() {
 		}
 	}
 	return func() { os.Remove(path) }
+}
+
+// Who asks a server twice to end does not wait for its politeness.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	s := serve(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /api/v1/login HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n", strings.TrimPrefix(s.base, "http://"))
+	// The server asks for the body: the request runs, and holds up a polite end.
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatal(line, err)
+	}
+	began := time.Now()
+	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.cmd.Wait() }()
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		select {
+		case err := <-ended:
+			if took := time.Since(began); took > 3*time.Second || err == nil {
+				t.Errorf("it took %s: %v", took, err)
+			}
+			return
+		case <-tick.C:
+			_ = s.cmd.Process.Signal(syscall.SIGINT) // it may have gone
+		}
+	}
 }
