@@ -30,6 +30,11 @@ declare global {
   }
 }
 
+/** Its screens are gone: a test must not read them as if they were shown. */
+export function hideFromTests(): void {
+  delete window.staithe
+}
+
 export function showToTests(workspace: Workspace): void {
   const find = (tab: string): TabView | undefined => {
     const id = workspace.tabs.find(({ name }) => name === tab)?.tab ?? tab

@@ -2,7 +2,7 @@ import { FitAddon } from '@xterm/addon-fit'
 import { SearchAddon } from '@xterm/addon-search'
 import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes'
 import { WebLinksAddon } from '@xterm/addon-web-links'
-import type { WebglAddon } from '@xterm/addon-webgl'
+import { WebglAddon } from '@xterm/addon-webgl'
 import { Terminal } from '@xterm/xterm'
 import '@xterm/xterm/css/xterm.css'
 import './screen.css'
@@ -120,14 +120,12 @@ export class Screen implements Sink {
   /** Only a shown terminal holds a WebGL context: browsers allow a page about sixteen. */
   show(): void {
     if (this.#webgl || !this.#element) return
-    this.#stopAsking = devicePixelsAgree(this.#element, (agree) => agree && void this.#drawWithWebgl())
+    this.#stopAsking = devicePixelsAgree(this.#element, (agree) => agree && this.#drawWithWebgl())
   }
 
-  async #drawWithWebgl(): Promise<void> {
-    const asked = this.#stopAsking
-    const addon = await import('@xterm/addon-webgl').catch(() => null)
-    if (!addon || asked !== this.#stopAsking) return // hidden meanwhile
-    const webgl = new addon.WebglAddon()
+  // At once and not loaded later: its cells are another size, and the terminal is fitted right after.
+  #drawWithWebgl(): void {
+    const webgl = new WebglAddon()
     try {
       webgl.onContextLoss(() => this.hide())
       this.term.loadAddon(webgl)
@@ -139,7 +137,6 @@ export class Screen implements Sink {
 
   hide(): void {
     this.#stopAsking?.()
-    this.#stopAsking = null
     this.#webgl?.dispose()
     this.#webgl = null
   }
