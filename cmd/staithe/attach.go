@@ -278,7 +278,7 @@ func (t *attachment) Output(p []byte, what muxclient.Kind) {
 		}
 	}
 	if answer {
-		p = append(t.queries.Flush(), p...)
+		p = t.queries.StripClipboard(nil, p)
 	} else {
 		p = t.queries.Strip(nil, p)
 	}

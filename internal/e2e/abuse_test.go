@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"staithe/internal/muxclient/muxtest"
 	"staithe/internal/station"
 	"staithe/internal/wire"
 )
@@ -28,14 +28,8 @@ func shellOutput(t *testing.T, s *server, session, script string) string {
 	return out.Text()
 }
 
-// raw is a WebSocket with nothing on top.
-type raw struct {
-	t  *testing.T
-	ws *websocket.Conn
-}
-
 // dial opens the mux with a ticket, as a page without a cookie would.
-func (s *server) dial(t *testing.T, session station.ID, ticket string) (*raw, *http.Response, error) {
+func (s *server) dial(t *testing.T, session station.ID, ticket string) (*muxtest.Raw, *http.Response, error) {
 	t.Helper()
 	ws, res, err := websocket.Dial(t.Context(), s.base+"/ws/sessions/"+string(session), &websocket.DialOptions{
 		Subprotocols: []string{wire.Subprotocol, wire.TicketPrefix + ticket},
@@ -43,48 +37,7 @@ func (s *server) dial(t *testing.T, session station.ID, ticket string) (*raw, *h
 	if err != nil {
 		return nil, res, err
 	}
-	t.Cleanup(func() { ws.CloseNow() })
-	return &raw{t, ws}, res, nil
-}
-
-func (r *raw) send(b []byte) {
-	r.t.Helper()
-	if err := r.ws.Write(r.t.Context(), websocket.MessageBinary, b); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func (r *raw) say(m wire.ClientMessage) { r.send(wire.AppendClient(nil, m)) }
-
-// next returns the next control message of a type.
-func (r *raw) next(typ string) wire.ServerMessage {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		_, b, err := r.ws.Read(ctx)
-		if err != nil {
-			r.t.Fatalf("waiting for %s: %v", typ, err)
-		}
-		if b[0] == wire.ControlChannel && bytes.HasPrefix(b[1:], []byte(`{"type":"`+typ+`"`)) {
-			m, err := wire.ParseServer(b[1:])
-			if err != nil {
-				r.t.Fatal(err)
-			}
-			return m
-		}
-	}
-}
-
-// closeCode reads until the connection ends, for at most five seconds.
-func (r *raw) closeCode() websocket.StatusCode {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
-	defer cancel()
-	for {
-		if _, _, err := r.ws.Read(ctx); err != nil {
-			return websocket.CloseStatus(err)
-		}
-	}
+	return muxtest.NewRaw(t, ws), res, nil
 }
 
 func (s *server) ticket(body map[string]any) string {
@@ -104,20 +57,20 @@ func TestAbuse08_ViewerTicketChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.say(&wire.Hello{Client: "abcdefghijklmnopqrst"})
-	if w := r.next("welcome").(*wire.Welcome); w.You.Role != "viewer" {
+	r.Say(&wire.Hello{Client: "abcdefghijklmnopqrst"})
+	if w := r.Next("welcome").(*wire.Welcome); w.You.Role != "viewer" {
 		t.Fatalf("%+v", w.You)
 	}
-	r.say(&wire.Attach{Req: wire.StringReq("a"), Tab: "target", Cols: 9, Rows: 9})
-	ch := r.next("attached").(*wire.Attached).Channel
-	r.send([]byte{ch, 'e', 'v', 'i', 'l', '\n'})
-	r.next("error")
+	r.Say(&wire.Attach{Req: wire.StringReq("a"), Tab: "target", Cols: 9, Rows: 9})
+	ch := r.Next("attached").(*wire.Attached).Channel
+	r.Send([]byte{ch, 'e', 'v', 'i', 'l', '\n'})
+	r.Next("error")
 	for _, m := range []wire.ClientMessage{
 		&wire.Resize{Channel: ch, Cols: 1, Rows: 1}, &wire.Drive{Channel: ch}, &wire.Signal{Channel: ch, Signal: "KILL"},
 		&wire.Close{Tab: "target"}, &wire.Rename{Tab: "target", Name: "x"}, &wire.Open{Req: wire.StringReq("b"), Cols: 80, Rows: 24},
 	} {
-		r.say(m)
-		if e := r.next("error").(*wire.Error); e.Code != "forbidden" {
+		r.Say(m)
+		if e := r.Next("error").(*wire.Error); e.Code != "forbidden" {
 			t.Errorf("%T: %+v", m, e)
 		}
 	}
@@ -140,10 +93,10 @@ func TestAbuse11_RevokedTokenEndsTheShellsSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.say(&wire.Hello{Client: "abcdefghijklmnopqrst"})
-	r.next("welcome")
+	r.Say(&wire.Hello{Client: "abcdefghijklmnopqrst"})
+	r.Next("welcome")
 	s.bearer(s.token).must(204, "DELETE", "/tokens/"+tok.ID, nil, nil)
-	if code := r.closeCode(); code != wire.CloseUnauthorized {
+	if code := r.CloseCode(5 * time.Second); code != wire.CloseUnauthorized {
 		t.Errorf("close %d", code)
 	}
 }

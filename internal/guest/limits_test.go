@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sys/unix"
 
 	"staithe/internal/guestapi"
 	"staithe/internal/muxclient"
+	"staithe/internal/muxclient/muxtest"
 	"staithe/internal/station"
 	"staithe/internal/wire"
 )
@@ -63,16 +65,16 @@ func TestListOfTabsFitsAFrame(t *testing.T) {
 func TestLateTypingReachesNoOtherTab(t *testing.T) {
 	w := newWorld(t)
 	r := rawMux(t, w.api(), owner("ada"))
-	r.say(&wire.Hello{Client: "client-of-this-test"})
+	r.Say(&wire.Hello{Client: "client-of-this-test"})
 	used := map[uint8]bool{}
 	for i := range 20 {
-		r.say(&wire.Open{Req: wire.StringReq("r"), Cols: 80, Rows: 24, Command: []string{"/bin/true"}})
-		ch := r.next("attached").(*wire.Attached).Channel
+		r.Say(&wire.Open{Req: wire.StringReq("r"), Cols: 80, Rows: 24, Command: []string{"/bin/true"}})
+		ch := r.Next("attached").(*wire.Attached).Channel
 		if used[ch] {
 			t.Fatalf("channel %d is reused at once, for tab %d", ch, i)
 		}
 		used[ch] = true
-		if e := r.next("exit").(*wire.Exit); e.Channel == nil || *e.Channel != ch {
+		if e := r.Next("exit").(*wire.Exit); e.Channel == nil || *e.Channel != ch {
 			t.Fatalf("exit %+v", e)
 		}
 	}
@@ -87,8 +89,8 @@ func TestSameClientManyTimesAtOnce(t *testing.T) {
 		for range 8 {
 			r := rawMux(t, api, owner("ada"))
 			all.Go(func() {
-				r.ws.Write(t.Context(), websocket.MessageBinary, wire.AppendClient(nil, &wire.Hello{Client: "client-of-this-test"}))
-				r.ws.Read(t.Context()) // welcome, or it is closed already
+				r.WS.Write(t.Context(), websocket.MessageBinary, wire.AppendClient(nil, &wire.Hello{Client: "client-of-this-test"}))
+				r.WS.Read(t.Context()) // welcome, or it is closed already
 			})
 		}
 		all.Wait()
@@ -116,12 +118,12 @@ func TestRestartAtOnce(t *testing.T) {
 	for round := range 5 {
 		name := fmt.Sprintf("x%d", round)
 		_, s := openTab(t, c, wire.Open{Name: name, Command: []string{"/bin/sh", "-c", script, name}})
-		s.until(t, "exit", func() bool { return s.exit != nil })
+		s.WaitExit(t)
 		var all sync.WaitGroup
 		for i := range 6 {
 			c := w.client(owner("ada"))
 			all.Go(func() {
-				if _, err := c.Attach(t.Context(), wire.Attach{Tab: name, Cols: 80 + i, Rows: 24, Restart: true}, newSink()); err != nil {
+				if _, err := c.Attach(t.Context(), wire.Attach{Tab: name, Cols: 80 + i, Rows: 24, Restart: true}, muxtest.New()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -139,7 +141,7 @@ func TestShutdownIsPolite(t *testing.T) {
 	w := newWorld(t)
 	script := `trap 'echo saved >saved; exit' HUP; echo ready; while :; do read x; done`
 	_, s := openTab(t, w.client(owner("ada")), wire.Open{Command: []string{"/bin/sh", "-c", script}})
-	s.see(t, "ready")
+	s.See(t, "ready")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := w.guest.Shutdown(ctx); err != nil {
@@ -157,21 +159,27 @@ func TestCloseKillsAStubbornShellAndItsJobs(t *testing.T) {
 	c := w.client(owner("ada"))
 	script := `trap '' HUP; set -m; sleep 976 & echo "job $!."; while :; do read x || wait; done`
 	st, s := openTab(t, c, wire.Open{Command: []string{"/bin/sh", "-c", script}})
-	s.see(t, ".")
-	out := s.out.String()
+	s.See(t, ".")
+	out := s.Text()
 	job, err := strconv.Atoi(out[strings.Index(out, "job ")+4 : strings.IndexByte(out, '.')])
 	if err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
+	pidfd, err := unix.PidfdOpen(job, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
 	if err := c.Say(t.Context(), &wire.Close{Tab: st.Tab()}); err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, "exit", func() bool { return s.exit != nil })
-	if s.exit.Signal != "KILL" {
-		t.Errorf("exit %+v", s.exit)
+	if e := s.WaitExit(t); e.Signal != "KILL" {
+		t.Errorf("exit %+v", e)
 	}
-	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", job)); err == nil && !strings.Contains(string(b), ") Z ") {
-		t.Errorf("the job lives on: %s", b)
+	// A killed process takes a moment to be gone.
+	ended := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(ended, 10_000); n != 1 || err != nil {
+		t.Errorf("the job lives on (%v)", err)
 	}
 }
 
@@ -179,27 +187,27 @@ func TestCloseKillsAStubbornShellAndItsJobs(t *testing.T) {
 func TestTakingTurnsIsNoFloodOfLists(t *testing.T) {
 	w := newWorld(t)
 	openTab(t, w.client(owner("ada")), wire.Open{Name: "x", Command: []string{catProgram}})
-	var pair [2]*raw
+	var pair [2]*muxtest.Raw
 	var channel [2]uint8
 	for i := range pair {
 		pair[i] = rawMux(t, w.api(), owner("ada"))
-		pair[i].say(&wire.Hello{Client: fmt.Sprintf("client-of-this-test-%d", i)})
-		pair[i].say(&wire.Attach{Req: wire.StringReq("r"), Tab: "x", Cols: 80 + i, Rows: 24})
-		channel[i] = pair[i].next("attached").(*wire.Attached).Channel
+		pair[i].Say(&wire.Hello{Client: fmt.Sprintf("client-of-this-test-%d", i)})
+		pair[i].Say(&wire.Attach{Req: wire.StringReq("r"), Tab: "x", Cols: 80 + i, Rows: 24})
+		channel[i] = pair[i].Next("attached").(*wire.Attached).Channel
 	}
 	r := rawMux(t, w.api(), owner("eve"))
-	r.say(&wire.Hello{Client: "client-of-this-test"})
-	r.next("welcome")
+	r.Say(&wire.Hello{Client: "client-of-this-test"})
+	r.Next("welcome")
 	began := time.Now()
 	for i := range 200 {
-		pair[i%2].say(&wire.Drive{Channel: channel[i%2]})
-		pair[i%2].say(&wire.Ping{})
-		pair[i%2].next("pong")
+		pair[i%2].Say(&wire.Drive{Channel: channel[i%2]})
+		pair[i%2].Say(&wire.Ping{})
+		pair[i%2].Next("pong")
 	}
-	r.say(&wire.Ping{})
+	r.Say(&wire.Ping{})
 	lists := 0
 	for {
-		_, msg, err := r.ws.Read(t.Context())
+		_, msg, err := r.WS.Read(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,8 +226,8 @@ func TestTakingTurnsIsNoFloodOfLists(t *testing.T) {
 func TestAbuse33_NamesAreInert(t *testing.T) {
 	w := newWorld(t)
 	r := rawMux(t, w.api(), owner("ada"))
-	r.say(&wire.Hello{Client: "client-of-this-test", Name: "\x1b]0;pwn\x07Eve\u202e\u009b31m\r\n"})
-	if you := r.next("welcome").(*wire.Welcome).You; you.Name != "]0;pwnEve31m" {
+	r.Say(&wire.Hello{Client: "client-of-this-test", Name: "\x1b]0;pwn\x07Eve\u202e\u009b31m\r\n"})
+	if you := r.Next("welcome").(*wire.Welcome).You; you.Name != "]0;pwnEve31m" {
 		t.Errorf("name %q", you.Name)
 	}
 }
@@ -245,11 +253,11 @@ func TestAbuse31_AClientThatNeverReadsStallsNobody(t *testing.T) {
 			id.Role = station.RoleViewer
 		}
 		r := rawMux(t, w.api(), id)
-		r.say(&wire.Hello{Client: fmt.Sprintf("client-of-this-test-%d", i)})
-		r.say(&wire.Attach{Req: wire.StringReq("r"), Tab: "flood", Cols: 80, Rows: 24})
+		r.Say(&wire.Hello{Client: fmt.Sprintf("client-of-this-test-%d", i)})
+		r.Say(&wire.Attach{Req: wire.StringReq("r"), Tab: "flood", Cols: 80, Rows: 24})
 		go func() { // until its answers that wait are enough
 			list := wire.AppendClient(nil, &wire.List{Req: wire.StringReq("r")})
-			for r.ws.Write(t.Context(), websocket.MessageBinary, list) == nil {
+			for r.WS.Write(t.Context(), websocket.MessageBinary, list) == nil {
 			}
 		}()
 	}
@@ -258,7 +266,7 @@ func TestAbuse31_AClientThatNeverReadsStallsNobody(t *testing.T) {
 	for i := range 20 {
 		word := fmt.Sprintf("word-%d", i)
 		calm.Write([]byte(word + "\n"))
-		s.see(t, word)
+		s.See(t, word)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -270,16 +278,16 @@ func TestAbuse31_AClientThatNeverReadsStallsNobody(t *testing.T) {
 
 // counter is a sink that only counts the stream's bytes.
 type counter struct {
-	*sink
+	*muxtest.Sink
 	n int64
 }
 
-func newCounter() *counter { return &counter{sink: newSink()} }
+func newCounter() *counter { return &counter{Sink: muxtest.New()} }
 
-func (c *counter) Output(p []byte, _ muxclient.Kind) { c.do(func() { c.n += int64(len(p)) }) }
+func (c *counter) Output(p []byte, _ muxclient.Kind) { c.Do(func() { c.n += int64(len(p)) }) }
 
 // await waits for so many bytes and returns how many there are.
 func (c *counter) await(t *testing.T, n int64) (got int64) {
-	c.until(t, fmt.Sprintf("%d bytes", n), func() bool { got = c.n; return c.n >= n })
+	c.Until(t, fmt.Sprintf("%d bytes", n), func() bool { got = c.n; return c.n >= n })
 	return got
 }

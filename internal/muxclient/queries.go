@@ -1,5 +1,7 @@
 package muxclient
 
+import "bytes"
+
 // Queries takes out of a terminal's output what would make a terminal that
 // draws it answer: device attributes, status and mode reports, colour and
 // termcap requests (ECMA-48; XTerm Control Sequences). Drawn again from a log,
@@ -24,7 +26,17 @@ const maxHeld = 1024
 
 // Strip appends p without queries to dst and returns it. An unfinished sequence
 // is held back for the next call.
-func (q *Queries) Strip(dst, p []byte) []byte {
+func (q *Queries) Strip(dst, p []byte) []byte { return q.strip(dst, p, (*Queries).isQuery) }
+
+// StripClipboard takes out only what asks for the clipboard (OSC 52), which no
+// program in a session may read, whoever drives.
+func (q *Queries) StripClipboard(dst, p []byte) []byte {
+	return q.strip(dst, p, func(q *Queries) bool {
+		return q.isQuery() && bytes.HasPrefix(q.held, []byte("\x1b]52;"))
+	})
+}
+
+func (q *Queries) strip(dst, p []byte, out func(*Queries) bool) []byte {
 	for _, c := range p {
 		if q.state == qGround {
 			if c != 0x1b {
@@ -37,7 +49,7 @@ func (q *Queries) Strip(dst, p []byte) []byte {
 		q.held = append(q.held, c)
 		done := q.next(c)
 		switch {
-		case done && !q.isQuery(), len(q.held) >= maxHeld:
+		case done && !out(q), len(q.held) >= maxHeld:
 			dst = append(dst, q.held...)
 			q.held = q.held[:0]
 			q.discard = !done
@@ -49,14 +61,6 @@ func (q *Queries) Strip(dst, p []byte) []byte {
 		}
 	}
 	return dst
-}
-
-// Flush returns what is held back, for a change from the past to the present:
-// it belongs to a sequence that goes on there.
-func (q *Queries) Flush() []byte {
-	held := q.held
-	*q = Queries{}
-	return held
 }
 
 // next moves the state by one byte and reports whether the sequence is whole.

@@ -38,7 +38,8 @@ func New() *Sink {
 	return s
 }
 
-func (s *Sink) do(f func()) {
+// Do changes something under the lock that Until holds, and wakes it.
+func (s *Sink) Do(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
@@ -46,20 +47,20 @@ func (s *Sink) do(f func()) {
 }
 
 // Reset implements muxclient.Sink.
-func (s *Sink) Reset(int64) { s.do(func() { s.Resets++; s.Redrawn.Reset() }) }
+func (s *Sink) Reset(int64) { s.Do(func() { s.Resets++; s.Redrawn.Reset() }) }
 
 // Exit implements muxclient.Sink.
-func (s *Sink) Exit(e wire.Exit) { s.do(func() { s.Exited = &e }) }
+func (s *Sink) Exit(e wire.Exit) { s.Do(func() { s.Exited = &e }) }
 
 // Unsent implements muxclient.Sink.
-func (s *Sink) Unsent(p []byte) { s.do(func() { s.Lost.Write(p) }) }
+func (s *Sink) Unsent(p []byte) { s.Do(func() { s.Lost.Write(p) }) }
 
 // Size implements muxclient.Sink.
-func (s *Sink) Size(c, r int) { s.do(func() { s.Sizes = append(s.Sizes, fmt.Sprintf("%dx%d", c, r)) }) }
+func (s *Sink) Size(c, r int) { s.Do(func() { s.Sizes = append(s.Sizes, fmt.Sprintf("%dx%d", c, r)) }) }
 
 // Output implements muxclient.Sink.
 func (s *Sink) Output(p []byte, what muxclient.Kind) {
-	s.do(func() {
+	s.Do(func() {
 		if what == muxclient.Redraw {
 			s.Redrawn.Write(p)
 		} else {
@@ -73,7 +74,7 @@ func (s *Sink) Output(p []byte, what muxclient.Kind) {
 func (s *Sink) Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	late := false
-	timer := time.AfterFunc(patience, func() { s.do(func() { late = true }) })
+	timer := time.AfterFunc(patience, func() { s.Do(func() { late = true }) })
 	defer timer.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
