@@ -21,7 +21,8 @@ const (
 )
 
 // CreateToken makes an API token for p's user. A zero life never ends. The
-// secret is shown once. A token can make no token that may do more than it.
+// secret is shown once. A token can make no token that may do more than it, or
+// for longer.
 func (a *Auth) CreateToken(ctx context.Context, p Principal, name string, scopes []string, life time.Duration) (station.APIToken, Secret, error) {
 	if err := checkToken(p, name, scopes, life); err != nil {
 		return station.APIToken{}, Secret{}, err
@@ -39,6 +40,16 @@ func (a *Auth) CreateToken(ctx context.Context, p Principal, name string, scopes
 	if life > 0 {
 		expires := now.Add(life)
 		t.ExpiresAt = &expires
+	}
+	if p.Credential.Kind == station.CredentialToken {
+		parent, _, err := a.store.Token(ctx, p.Credential.ID)
+		if err != nil {
+			return station.APIToken{}, Secret{}, err
+		}
+		if parent.ExpiresAt != nil && (t.ExpiresAt == nil || t.ExpiresAt.After(*parent.ExpiresAt)) {
+			return station.APIToken{}, Secret{}, station.Errorf(station.ErrForbidden, "token_outlives",
+				"A token cannot make a token that outlives it; give a shorter expires_in, or sign in.")
+		}
 	}
 	secret := mint(tokenPrefix)
 	return t, secret, a.store.CreateToken(ctx, t, secret.hash())

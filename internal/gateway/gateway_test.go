@@ -143,6 +143,13 @@ func TestTokensEnd(t *testing.T) {
 	root.must(201, "POST", "/api/v1/tokens", map[string]any{"name": "short", "scopes": []string{"*"}, "expires_in": 60}).into(t, &made)
 	api := b.browser().with("Authorization", "Bearer "+made.Token)
 	api.must(200, "GET", "/api/v1/me", nil)
+	// It makes none that is good for longer than itself.
+	for _, life := range []int{0, 3600} {
+		if r := api.must(403, "POST", "/api/v1/tokens", map[string]any{"name": "for ever", "scopes": []string{"*"}, "expires_in": life}); r.code() != "token_outlives" {
+			t.Errorf("%s", r.body)
+		}
+	}
+	api.must(201, "POST", "/api/v1/tokens", map[string]any{"name": "shorter", "scopes": []string{"*"}, "expires_in": 30})
 	conn := api.open("main")
 	list := root.must(200, "GET", "/api/v1/tokens", nil)
 	if made.ExpiresAt == "" || !strings.Contains(string(list.body), made.ID) || strings.Contains(string(list.body), made.Token) || !strings.Contains(string(list.body), `"used_at":"2`) {
