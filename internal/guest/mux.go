@@ -134,7 +134,7 @@ func (c *conn) run(ctx context.Context) {
 	defer hello.Stop()
 	var work sync.WaitGroup
 	work.Go(func() { c.read(ctx) })
-	work.Go(func() { c.write(ctx) })
+	work.Go(c.write)
 	work.Go(func() { c.ping(ctx) })
 	<-c.ended
 	c.mu.Lock()
@@ -188,7 +188,9 @@ func (c *conn) leaveAll(asked bool) {
 func (c *conn) read(ctx context.Context) {
 	buf := make([]byte, wire.MaxMessage+1)
 	for {
-		typ, r, err := c.ws.Reader(ctx)
+		// Closing the socket ends this; a context would be armed and disarmed
+		// for each message.
+		typ, r, err := c.ws.Reader(context.Background())
 		if err != nil {
 			// Only a goodbye in so many words gives up the client's claims.
 			if websocket.CloseStatus(err) == websocket.StatusNormalClosure {

@@ -23,8 +23,8 @@ const newsEvery = 100 * time.Millisecond
 // write sends what there is until the connection ends: answers first, then
 // output, the channel with the least waiting first, so that a flood on one does
 // not delay a key's echo on another.
-func (c *conn) write(ctx context.Context) {
-	w := &writer{c: c, ctx: ctx, buf: make([]byte, 1+wire.MaxOutput), news: time.NewTimer(0)}
+func (c *conn) write() {
+	w := &writer{c: c, buf: make([]byte, 1+wire.MaxOutput), news: time.NewTimer(0)}
 	defer w.news.Stop()
 	ackTimer := time.NewTimer(time.Hour)
 	defer ackTimer.Stop()
@@ -59,7 +59,6 @@ func (c *conn) write(ctx context.Context) {
 
 type writer struct {
 	c    *conn
-	ctx  context.Context
 	buf  []byte
 	list []*channel
 	news *time.Timer // wakes the writer when news may be told again
@@ -79,7 +78,7 @@ func (w *writer) newsDue() bool {
 }
 
 func (w *writer) send(b []byte) error {
-	return w.c.ws.Write(w.ctx, websocket.MessageBinary, b)
+	return w.c.ws.Write(context.Background(), websocket.MessageBinary, b)
 }
 
 func (w *writer) say(m wire.ServerMessage) error { return w.send(wire.AppendServer(nil, m)) }
