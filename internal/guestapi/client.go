@@ -155,7 +155,7 @@ func unreachable(err error) error {
 		return err
 	}
 	return station.Errorf(station.ErrUnavailable, "guest_unreachable",
-		"The session's guest does not answer; wake the session again.").Because(err)
+		"The session's guest does not answer; put the session to sleep and wake it again.").Because(err)
 }
 
 // kinds maps the guest's statuses back to sentinels; a guest that says anything
