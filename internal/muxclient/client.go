@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -184,11 +185,14 @@ func (c *Client) once(ctx context.Context) (healthy bool, err error) {
 		return false, err
 	}
 	defer ws.CloseNow()
-	ws.SetReadLimit(wire.MaxMessage)
+	ws.SetReadLimit(-1) // readMessage bounds it
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &link{ws: ws, ctx: ctx, channels: map[uint8]*Stream{}, pong: make(chan struct{}, 1)}
 	defer c.unlink(l)
+	// One watch for the connection's life: a context given to each read and
+	// write would be armed and disarmed for each message.
+	defer context.AfterFunc(ctx, func() { ws.CloseNow() })()
 	if err := l.say(&wire.Hello{Client: c.id, Name: c.opt.Name}); err != nil {
 		return false, closeError(err)
 	}
@@ -198,8 +202,9 @@ func (c *Client) once(ctx context.Context) (healthy bool, err error) {
 	var pings sync.WaitGroup
 	defer pings.Wait()
 	defer cancel()
+	buf := make([]byte, wire.MaxMessage+1)
 	for {
-		_, msg, err := ws.Read(ctx)
+		msg, err := readMessage(ws, buf)
 		if err != nil {
 			return healthy, closeError(err)
 		}
@@ -224,6 +229,20 @@ func (c *Client) once(ctx context.Context) (healthy bool, err error) {
 		}
 		c.control(l, m)
 	}
+}
+
+// readMessage reads the next message into buf; a longer one is cut, and refused
+// by wire.Split.
+func readMessage(ws *websocket.Conn, buf []byte) ([]byte, error) {
+	_, r, err := ws.Reader(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	n, err := io.ReadFull(r, buf)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // the message's end, as usual
+	}
+	return buf[:n], err
 }
 
 // established brings every stream back.
@@ -356,7 +375,7 @@ func (c *Client) Drop() bool {
 }
 
 func (l *link) say(m wire.ClientMessage) error {
-	return l.ws.Write(l.ctx, websocket.MessageBinary, wire.AppendClient(nil, m))
+	return l.ws.Write(context.Background(), websocket.MessageBinary, wire.AppendClient(nil, m))
 }
 
 // ping keeps proxies awake and notices a dead link.

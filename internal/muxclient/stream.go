@@ -245,7 +245,7 @@ func (s *Stream) flush() {
 		frame := wire.AppendFrame(nil, s.channel, part)
 		s.sent += len(part)
 		s.mu.Unlock()
-		if l.ws.Write(l.ctx, websocket.MessageBinary, frame) != nil {
+		if l.ws.Write(context.Background(), websocket.MessageBinary, frame) != nil {
 			return // sent again on the next link
 		}
 	}
