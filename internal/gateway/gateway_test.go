@@ -312,6 +312,13 @@ func TestPanics(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.Start()
 	defer server.Close()
+	// Serve binds its own address when it begins: only after that may another
+	// take its place.
+	ready, err := http.Get(b.base + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready.Body.Close()
 	if err := b.g.Bind(server.Listener.Addr()); err != nil {
 		t.Fatal(err)
 	}
