@@ -1,16 +1,18 @@
 #!/bin/sh
 # The long forms of the tests. SOAK sets the time of each fuzz target, DROPS
-# how often the connection is cut, FRAMES how many random frames are sent.
+# how often the connection is cut, FRAMES how many random frames are sent, ROUNDS how
+# often all tests of the terminal run.
 set -eu
 SOAK=${SOAK:-30m}
 DROPS=${DROPS:-5000}
 FRAMES=${FRAMES:-10000000}
+ROUNDS=${ROUNDS:-20}
 
 echo "== $DROPS forced drops, a random seed"
 STAITHE_SOAK_DROPS=$DROPS go test -count=1 -v -timeout 12h -run 'TestForcedDrops' ./internal/e2e | grep -vE '^ *time='
 echo "== $FRAMES random frames"
 STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_RandomFrames' ./internal/guest
-echo "== 20 rounds of every test, with the race detector"
-go test -race -count=20 -timeout 12h ./internal/terminal ./internal/guest ./internal/muxclient ./internal/wire ./internal/replay
+echo "== $ROUNDS rounds of every test, with the race detector"
+go test -race -count="$ROUNDS" -timeout 12h ./internal/terminal ./internal/guest ./internal/muxclient ./internal/wire ./internal/replay
 echo "== each fuzz target for $SOAK"
 tools/fuzz.sh "$SOAK"
