@@ -1,8 +1,8 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # The long forms of the tests. SOAK sets the time of each fuzz target, DROPS
 # how often the connection is cut, FRAMES how many random frames are sent, ROUNDS how
 # often all tests of the terminal run.
-set -eu
+set -euo pipefail
 SOAK=${SOAK:-30m}
 DROPS=${DROPS:-5000}
 FRAMES=${FRAMES:-10000000}

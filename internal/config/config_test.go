@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -100,4 +101,40 @@ func TestLoopbackNeedsNoURL(t *testing.T) {
 			t.Errorf("%s: %v", listen, err)
 		}
 	}
+}
+
+// FuzzFile: any file is settings that print and load again to the same, or a
+// sentence; never a panic.
+func FuzzFile(f *testing.F) {
+	f.Add("listen = 127.0.0.1:9000\n# a comment\ndata = \"/srv/staithe\"\n")
+	f.Add("trusted-proxies = 10.0.0.0/8, ::1/128\nurl = https://example.org\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "config")
+		read := func(text string) (Config, error) {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			fs := flag.NewFlagSet("test", flag.ContinueOnError)
+			l := Register(fs)
+			if err := fs.Parse([]string{"--config", path}); err != nil {
+				t.Fatal(err)
+			}
+			return l.Load(func(string) string { return "" })
+		}
+		c, err := read(text)
+		if err != nil {
+			return
+		}
+		var printed strings.Builder
+		if err := c.Print(&printed); err != nil {
+			t.Fatal(err)
+		}
+		again, err := read(printed.String())
+		if err != nil {
+			t.Fatalf("%q prints what does not load: %v\n%s", text, err, printed.String())
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Fatalf("%q loads again as another:\n%+v\n%+v", text, c, again)
+		}
+	})
 }
