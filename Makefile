@@ -50,6 +50,7 @@ unit: build web/tools/node_modules/.package-lock.json ## Go tests without the ra
 	$(GO) test ./...
 
 race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
+	@[ "$$(id -u)" = 0 ] || echo "not root: tests that need it are skipped; as root nothing is"
 	$(GO) test -race -timeout 15m ./...
 
 fuzz: ## each fuzz target for a few seconds
