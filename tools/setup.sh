@@ -5,7 +5,7 @@
 set -eu
 
 need_go="1.26"
-need_node="20"
+need_node="20.19"
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
@@ -15,8 +15,9 @@ command -v npm >/dev/null 2>&1 || fail "npm is needed; it comes with Node.js."
 go_version=$(go env GOVERSION | sed 's/^go//')
 [ "$(printf '%s\n%s\n' "$need_go" "$go_version" | sort -V | head -n1)" = "$need_go" ] ||
 	fail "Go $need_go or newer is needed; this is $go_version."
-[ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$need_node" ] ||
-	fail "Node.js $need_node or newer is needed; this is $(node --version)."
+node_version=$(node -p process.versions.node)
+[ "$(printf '%s\n%s\n' "$need_node" "$node_version" | sort -V | head -n1)" = "$need_node" ] ||
+	fail "Node.js $need_node or newer is needed; this is $node_version."
 
 packages=""
 want() { packages="$packages $1"; }

@@ -147,6 +147,9 @@ func problem(res *http.Response) error {
 		return station.Errorf(station.ErrUnavailable, "bad_answer", "The server answered %s, without a reason; is it staithe?", res.Status)
 	}
 	kind := station.ErrInvalid
+	if res.StatusCode >= 500 {
+		kind = station.ErrUnavailable // it may pass: attach goes on trying
+	}
 	switch res.StatusCode {
 	case http.StatusUnauthorized:
 		kind = station.ErrUnauthenticated
@@ -156,8 +159,6 @@ func problem(res *http.Response) error {
 		kind = station.ErrConflict
 	case http.StatusTooManyRequests:
 		kind = station.ErrLimited
-	case http.StatusServiceUnavailable, http.StatusBadGateway:
-		kind = station.ErrUnavailable
 	}
 	return station.Errorf(kind, p.Code, "%s", p.Detail)
 }

@@ -161,7 +161,9 @@ func closedBy(err error, by party) ending {
 		return ending{ce.Code, clip(plain(ce.Reason), maxReason), by, true}
 	}
 	if websocket.CloseStatus(err) == websocket.StatusNoStatusRcvd {
-		return ending{code: wire.CloseNormal, by: by, said: true}
+		// Answered as RFC 6455 section 7.1.5 has it, but nobody said that they
+		// will not come back: to the guest it is a lost link.
+		return ending{code: wire.CloseNormal, by: by}
 	}
 	return ending{code: wire.CloseGoingAway, reason: "the connection was lost", by: by}
 }

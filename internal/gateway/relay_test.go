@@ -128,6 +128,14 @@ func TestTheGuestIsToldHowAClientLeft(t *testing.T) {
 			t.Errorf("%d: the guest saw %v", code, err)
 		}
 	}
+	// Without a code nobody has said that they will not come back: a page closes
+	// so when it takes its link for dead.
+	if err := root.open("main").Close(websocket.StatusNoStatusRcvd, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-left; websocket.CloseStatus(err) != -1 {
+		t.Errorf("a close without a code: the guest saw %v", err)
+	}
 	root.open("main").CloseNow()
 	if err := <-left; websocket.CloseStatus(err) != -1 {
 		t.Errorf("a lost link: the guest saw %v", err)
