@@ -151,6 +151,15 @@ test('what is typed while another session is on its way goes there', async () =>
   await me.sees('main', /^back-25$/m)
 })
 
+test('keys pressed while nothing has the keyboard reach the shell, in order', async () => {
+  for (let i = 1; i < 6; i++) {
+    await page.evaluate(() => document.activeElement.blur())
+    assert.equal(await page.evaluate(() => document.activeElement === document.body), true)
+    await page.keyboard.type(`echo stray-${i}-$((3*3))\n`)
+    await me.sees('main', new RegExp(`^stray-${i}-9$`, 'm'))
+  }
+})
+
 test('a page that goes away says so to the server', async () => {
   w.network.said.length = 0
   await page.reload()
