@@ -17,6 +17,7 @@ import (
 var rooms = []struct{ room, may, why string }{
 	{"cmd/staithe", "* +", "wiring: it puts all the parts together"},
 	{"cmd/staithe-guest", "internal/guest", "small: what is linked into PID 1 is attack surface in every sandbox"},
+	{"cmd/staithe-egress", "internal/egress", "small: one runs beside every session"},
 	{"internal/station", "", "the vocabulary depends on nothing, or everything would depend on what it depends on"},
 	{"internal/wire", "", "the wire is a contract: another implementation needs only this room and its vectors"},
 	{"internal/vt", "", "the emulator could be a library of its own"},
@@ -28,6 +29,7 @@ var rooms = []struct{ room, may, why string }{
 	{"internal/muxclient", "internal/station internal/wire +", "a client is outside: it knows the wire, not who serves it"},
 	{"internal/sandbox", "internal/station +", "a provider knows what a session is called, not who owns it"},
 	{"internal/egress", "internal/station +", "the network of a session outlives the gateway"},
+	{"internal/image", "internal/station +", "an image is files on disk, whoever runs them"},
 	{"internal/volume", "internal/station +", "homes outlive everything"},
 	{"internal/store", "internal/station +", "all SQL is here, and only cmd/staithe hands it in"},
 	{"internal/auth", "internal/station +", "who may is decided without knowing what is behind the door"},

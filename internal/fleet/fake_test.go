@@ -163,7 +163,15 @@ func (f *fakeRuntime) Dial(_ context.Context, id station.ID) (net.Conn, error) {
 	return ours, nil
 }
 
-func (f *fakeRuntime) Describe() string { return "none" }
+func (f *fakeRuntime) Describe(station.Class) string { return "none" }
+
+func (f *fakeRuntime) Freeze(context.Context, station.ID) error { return sandbox.ErrNoFreeze }
+
+func (f *fakeRuntime) Thaw(context.Context, station.ID) error { return nil }
+
+func (f *fakeRuntime) Usage(context.Context, station.ID) (sandbox.Usage, error) {
+	return sandbox.Usage{}, nil
+}
 
 // answer makes a guest of what it writes once it was asked.
 func answer(text string) func(net.Conn) {

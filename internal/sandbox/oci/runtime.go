@@ -133,11 +133,22 @@ func (r *Runtime) Close() error {
 }
 
 // Describe says in one sentence what the boundary is.
-func (r *Runtime) Describe() string {
+func (r *Runtime) Describe(station.Class) string {
 	if r.root {
 		return "Each session is a container with its own user, pid, mount, network and ipc namespaces, a host uid range per user, no capabilities for shells and moby's seccomp profile; it shares the host's kernel."
 	}
 	return "Each session is a rootless container with its own user, pid, mount, network and ipc namespaces, no capabilities for shells and moby's seccomp profile; it shares the host's kernel and, on the host, all users' files belong to one uid."
+}
+
+// Freeze is not there yet.
+func (r *Runtime) Freeze(context.Context, station.ID) error { return sandbox.ErrNoFreeze }
+
+// Thaw has nothing to do: nothing is ever frozen.
+func (r *Runtime) Thaw(context.Context, station.ID) error { return nil }
+
+// Usage knows nothing yet.
+func (r *Runtime) Usage(context.Context, station.ID) (sandbox.Usage, error) {
+	return sandbox.Usage{CPU: -1, Memory: -1, PIDs: -1, Read: -1, Write: -1, OOMKills: -1}, nil
 }
 
 // dir is the folder of one sandbox.

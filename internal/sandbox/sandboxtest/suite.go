@@ -55,7 +55,7 @@ func startDialStop(t *testing.T, open Open) {
 	if err := b.health(); err != nil {
 		t.Fatal(err)
 	}
-	if rt.Describe() == "" {
+	if rt.Describe(station.Class{}) == "" {
 		t.Error("the boundary is not described")
 	}
 }
