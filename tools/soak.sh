@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # The long forms of the tests. SOAK sets the time of each fuzz target, DROPS
-# how often the connection is cut, FRAMES how many random frames are sent, ROUNDS how
+# how often the connection is cut, KILLS how many processes are killed, FRAMES how many random frames are sent, ROUNDS how
 # often all tests of the terminal run.
 set -euo pipefail
 SOAK=${SOAK:-30m}
 DROPS=${DROPS:-5000}
+KILLS=${KILLS:-500}
 FRAMES=${FRAMES:-10000000}
 ROUNDS=${ROUNDS:-20}
 
 echo "== $DROPS forced drops, a random seed"
 STAITHE_SOAK_DROPS=$DROPS go test -count=1 -v -timeout 12h -run 'TestForcedDrops' ./internal/e2e | grep -vE '^ *time='
+echo "== $KILLS kills of gateways, guests, runtimes and ways out, a random seed"
+STAITHE_SOAK_KILLS=$KILLS go test -count=1 -v -timeout 12h -run 'TestAbuse40_Chaos' ./internal/e2e | grep -vE '^ *time='
 echo "== $FRAMES random frames"
 STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_RandomFrames' ./internal/guest
 echo "== $ROUNDS rounds of every test, with the race detector"
