@@ -29,7 +29,7 @@ type Spec struct {
 	// soon as that exists: for most runtimes beside the guest's start, for one
 	// that reads its interfaces at its own start (runsc) before it. When it
 	// fails, Start fails and leaves nothing.
-	Attach func(ctx context.Context, ns NetNS) error
+	Attach func(ctx context.Context, ns NetNS) error `json:"-"`
 }
 
 // NetNS names a sandbox's network namespace on the host.

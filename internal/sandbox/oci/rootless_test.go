@@ -86,7 +86,11 @@ func account(t *testing.T, dir string) {
 		}
 	}
 	for from, name := range map[string]string{self: "test", sandboxtest.Guest(t): "guest"} {
-		if err := copyFile(from, filepath.Join(dir, name), 0o755); err != nil {
+		program, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), program, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

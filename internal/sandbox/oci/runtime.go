@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"staithe/internal/sandbox"
+	"staithe/internal/sandbox/hostbase"
 	"staithe/internal/station"
 )
 
@@ -101,14 +102,14 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := ensureBase(filepath.Join(r.data, "base"), r.keepBase())
+	base, err := hostbase.Ensure(filepath.Join(r.data, "base"), r.keepBase())
 	if err != nil {
 		return nil, spaceOr(fmt.Errorf("build the sandboxes' base file system: %w", err))
 	}
-	p := &prepared{engine: eng, base: base.name, rootfs: base.rootfs, ids: ids}
+	p := &prepared{engine: eng, base: base.Name, rootfs: base.Rootfs, ids: ids}
 	cgroups := cgroupMode()
 	if r.root {
-		if p.thread, p.rootfs, err = r.privateMounts(eng.kind == crun && cgroups == cgroupHybrid, base.rootfs); err != nil {
+		if p.thread, p.rootfs, err = r.privateMounts(eng.kind == crun && cgroups == cgroupHybrid, base.Rootfs); err != nil {
 			return nil, fmt.Errorf("private mounts for %s: %w", eng.kind, err)
 		}
 	}

@@ -3,21 +3,12 @@ package oci
 import (
 	"fmt"
 
-	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"staithe/internal/sandbox/confine"
+	"staithe/internal/sandbox/hostbase"
 )
-
-// guestInside is where the guest's binary is in a sandbox. /run belongs to the
-// sandbox's root: a shell cannot put another there.
-const guestInside = "/run/staithe/guest"
-
-// maxPIDs bounds the processes and threads of a sandbox.
-const maxPIDs = 2048
-
-// guestCapabilities are what PID 1 keeps: to become the person, to hand over a
-// terminal, to end shells. Shells have none.
-var guestCapabilities = []string{"CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"}
 
 // sharedSpec is the part of the bundle that all sandboxes of a process have in
 // common. Nothing in it is changed after it was made.
@@ -31,10 +22,8 @@ type sharedSpec struct {
 	spaces   []specs.LinuxNamespace
 }
 
-func newSharedSpec(base baseDir, root bool, layout cgroupLayout) (*sharedSpec, error) {
-	s := &sharedSpec{cgroups: root && layout != cgroupNone, caps: &specs.LinuxCapabilities{
-		Bounding: guestCapabilities, Effective: guestCapabilities, Permitted: guestCapabilities,
-	}}
+func newSharedSpec(base hostbase.Base, root bool, layout cgroupLayout) (*sharedSpec, error) {
+	s := &sharedSpec{cgroups: root && layout != cgroupNone, caps: confine.Capabilities()}
 	s.mounts = append(baseMounts(), hostMounts(base)...)
 	for _, t := range []specs.LinuxNamespaceType{specs.PIDNamespace, specs.MountNamespace, specs.NetworkNamespace,
 		specs.IPCNamespace, specs.UTSNamespace, specs.UserNamespace} {
@@ -48,27 +37,13 @@ func newSharedSpec(base baseDir, root bool, layout cgroupLayout) (*sharedSpec, e
 		return nil, err
 	}
 	var err error
-	s.seccomp, err = seccompFor(s.caps)
+	s.seccomp, err = confine.Seccomp(s.caps)
 	return s, err
-}
-
-// seccompFor is moby's default for those capabilities: without CAP_SYS_ADMIN it
-// refuses new user namespaces, mounts and bpf. Only the native architecture is
-// let in: the 32-bit socketcall would hide a socket's family from the filter.
-func seccompFor(caps *specs.LinuxCapabilities) (*specs.LinuxSeccomp, error) {
-	profile, err := seccomp.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: caps}})
-	if err != nil {
-		return nil, fmt.Errorf("seccomp profile: %w", err)
-	}
-	if len(profile.Architectures) > 1 {
-		profile.Architectures = profile.Architectures[:1]
-	}
-	return profile, nil
 }
 
 // limits are generous: they protect the host, not neighbours from each other.
 func limits() *specs.LinuxResources {
-	pids := int64(maxPIDs)
+	pids := int64(confine.MaxPIDs)
 	res := &specs.LinuxResources{
 		Pids:    &specs.LinuxPids{Limit: &pids},
 		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, // engines add null, tty and the like
@@ -85,7 +60,7 @@ func (s *sharedSpec) addRlimits() error {
 	// 1 byte, not 0: with 0 the kernel still starts a core_pattern program,
 	// which is the host's and runs as the host's root.
 	s.rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 1, Hard: 1}}
-	files, err := capped(unix.RLIMIT_NOFILE, 1<<16, 1<<20)
+	files, err := confine.Capped(unix.RLIMIT_NOFILE, 1<<16, 1<<20)
 	if err != nil {
 		return err
 	}
@@ -93,22 +68,12 @@ func (s *sharedSpec) addRlimits() error {
 	return nil
 }
 
-// capped is a limit that never asks for more than this process may give.
-func capped(which int, soft, hard uint64) (unix.Rlimit, error) {
-	var now unix.Rlimit
-	if err := unix.Getrlimit(which, &now); err != nil {
-		return now, fmt.Errorf("read limits: %w", err)
-	}
-	hard = min(hard, now.Max)
-	return unix.Rlimit{Cur: min(soft, hard), Max: hard}, nil
-}
-
 // limitProcesses holds a fork bomb where no cgroup does. It must come after the
 // sandbox's user namespace was made: a limit from before would become that of
 // all namespaces of this account together, and one session could starve the
 // others. The guest has started nothing yet; what it starts inherits the limit.
 func limitProcesses(pid int) error {
-	procs, err := capped(unix.RLIMIT_NPROC, maxPIDs, maxPIDs)
+	procs, err := confine.Capped(unix.RLIMIT_NPROC, confine.MaxPIDs, confine.MaxPIDs)
 	if err != nil {
 		return err
 	}
@@ -139,9 +104,9 @@ func baseMounts() []specs.Mount {
 
 // hostMounts show the host's programs. A read-only bind of /usr carries what is
 // mounted below it along; nothing there can be written by a mapped uid anyway.
-func hostMounts(base baseDir) []specs.Mount {
+func hostMounts(base hostbase.Base) []specs.Mount {
 	out := []specs.Mount{bindReadOnly("/usr", "/usr")}
-	for _, dir := range base.bound {
+	for _, dir := range base.Bound {
 		out = append(out, bindReadOnly(dir, dir))
 	}
 	return out
@@ -150,12 +115,3 @@ func hostMounts(base baseDir) []specs.Mount {
 func bindReadOnly(source, dest string) specs.Mount {
 	return specs.Mount{Destination: dest, Type: "bind", Source: source, Options: []string{"rbind", "ro", "nosuid", "nodev"}}
 }
-
-// maskedPaths tell about the host's hardware and kernel and help nobody inside.
-var maskedPaths = []string{
-	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
-	"/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/cgroup", "/sys/kernel/debug", "/sys/kernel/security", "/sys/module",
-}
-
-var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"staithe/internal/sandbox"
+	"staithe/internal/sandbox/guestsock"
 	"staithe/internal/station"
 )
 
@@ -28,7 +29,7 @@ const (
 
 // Start makes the sandbox and starts its guest; see sandbox.Runtime.
 func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
-	if err := checkSpec(spec); err != nil {
+	if err := sandbox.CheckSpec(spec); err != nil {
 		return err
 	}
 	p, err := r.prepare(ctx)
@@ -80,7 +81,7 @@ func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) er
 		return err
 	}
 	defer log.Close()
-	sock, err := listen(dir)
+	sock, err := guestsock.Listen(dir)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"staithe/internal/sandbox"
+	"staithe/internal/sandbox/proc"
 	"staithe/internal/station"
 )
 
@@ -76,7 +77,7 @@ func (r *Runtime) find(ctx context.Context, id station.ID) (sandbox.Info, error)
 	if err != nil {
 		return info, err
 	}
-	if rec.alive() {
+	if rec.Alive() {
 		info.Running, info.PID = true, rec.PID
 	}
 	return info, nil
@@ -137,7 +138,7 @@ func (r *Runtime) destroy(ctx context.Context, id station.ID) error {
 	var errs []error
 	rec, err := r.recordOf(ctx, id)
 	if err == nil && rec.PID > 1 {
-		err = rec.kill(stopLimit)
+		err = rec.Kill(stopLimit)
 	}
 	errs = append(errs, err, r.killCgroups(id))
 	for _, kind := range []engineKind{crun, runc} {
@@ -185,11 +186,11 @@ func (r *Runtime) killCgroups(id station.ID) error {
 				return fmt.Errorf("processes in %s do not end", dir)
 			}
 			for _, pid := range pids {
-				start, err := startTime(pid)
+				p, err := proc.Note(pid)
 				if err != nil {
 					continue // ended meanwhile
 				}
-				if err := (record{PID: pid, Start: start, Boot: bootID()}).kill(left); err != nil {
+				if err := p.Kill(left); err != nil {
 					return err
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,13 @@ func socketcall32([]string) error {
 	thread, answer := make(chan int), make(chan int32, 1)
 	go func() {
 		runtime.LockOSThread()
+		// A kernel that has no such table answers with a fault.
+		debug.SetPanicOnFault(true)
+		defer func() {
+			if recover() != nil {
+				answer <- -int32(unix.ENOSYS)
+			}
+		}()
 		thread <- unix.Gettid()
 		answer <- int80(102, 1, addr(low))
 	}()

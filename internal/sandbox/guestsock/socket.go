@@ -1,4 +1,6 @@
-package oci
+// Package guestsock is the unix socket by which a gateway reaches a guest on the
+// same host: made by the host, in a folder that no sandbox sees.
+package guestsock
 
 import (
 	"context"
@@ -8,16 +10,15 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"staithe/internal/station"
 )
 
-const socketName = "guest.sock"
+// Name is the socket's file name in its folder.
+const Name = "guest.sock"
 
 // A socket's address holds 107 bytes and data directories can be long. So both
 // sides name the socket through a descriptor of its folder.
 func socketPath(dir *os.File) string {
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socketName)
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), Name)
 }
 
 func openDir(path string) (*os.File, error) {
@@ -28,9 +29,9 @@ func openDir(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// listen makes the guest's socket in dir and returns it listening. From here on
-// Dial queues. Closing the file does not remove the socket.
-func listen(dirPath string) (*os.File, error) {
+// Listen makes the guest's socket in the folder and returns it listening. From
+// here on Dial queues. Closing the file does not remove the socket.
+func Listen(dirPath string) (*os.File, error) {
 	dir, err := openDir(dirPath)
 	if err != nil {
 		return nil, err
@@ -40,12 +41,12 @@ func listen(dirPath string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("guest socket: %w", err)
 	}
-	sock := os.NewFile(uintptr(fd), socketName)
+	sock := os.NewFile(uintptr(fd), Name)
 	path := socketPath(dir)
 	err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
 	if err == nil {
 		// The folder is closed to others; the mode is the second lock.
-		err = os.Chmod(filepath.Join(dirPath, socketName), 0o600)
+		err = os.Chmod(filepath.Join(dirPath, Name), 0o600)
 	}
 	if err == nil {
 		err = unix.Listen(fd, unix.SOMAXCONN)
@@ -57,27 +58,13 @@ func listen(dirPath string) (*os.File, error) {
 	return sock, nil
 }
 
-// Dial connects to the guest's socket. The error wraps station.ErrUnavailable
-// when no guest listens.
-func (r *Runtime) Dial(ctx context.Context, session station.ID) (net.Conn, error) {
-	gone := func(err error) (net.Conn, error) {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, station.Errorf(station.ErrUnavailable, "no_guest", "The session has no running sandbox; wake it.").Because(err)
-	}
-	if !session.Valid() {
-		return gone(fmt.Errorf("bad session id %q", session))
-	}
-	dir, err := openDir(r.dir(session))
+// Dial connects to the socket in the folder. No link is followed to the folder.
+func Dial(ctx context.Context, dirPath string) (net.Conn, error) {
+	dir, err := openDir(dirPath)
 	if err != nil {
-		return gone(err)
+		return nil, err
 	}
 	defer dir.Close()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socketPath(dir))
-	if err != nil {
-		return gone(err)
-	}
-	return conn, nil
+	return d.DialContext(ctx, "unix", socketPath(dir))
 }

@@ -1,4 +1,7 @@
-package oci
+// Package hostbase makes the base file system that sandboxes without an image
+// share: the host's /usr read-only, an allow-list of its /etc, and a sandbox's own
+// few files of /etc. Which runtime makes the sandbox does not matter.
+package hostbase
 
 import (
 	"crypto/sha256"
@@ -14,11 +17,11 @@ import (
 // baseVersion changes when the base is built another way.
 const baseVersion = "3"
 
-// baseDir is the read-only root that all sandboxes share.
-type baseDir struct {
-	name   string
-	rootfs string
-	bound  []string // /bin and the like on hosts where they are folders, not links into /usr
+// Base is the read-only root that all sandboxes share.
+type Base struct {
+	Name   string   // a folder under the one given to Ensure; changes with its content
+	Rootfs string   // host path
+	Bound  []string // /bin and the like on hosts where they are folders, not links into /usr
 }
 
 // baseFolders are there for the engine to mount on, or to be empty.
@@ -31,8 +34,8 @@ var usrLinks = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 // baseLinks are links that programs expect.
 var baseLinks = map[string]string{
 	"var/run": "/run", "var/lock": "/run/lock", "etc/mtab": "/proc/self/mounts",
-	"etc/passwd": etcInside + "/passwd", "etc/group": etcInside + "/group",
-	"etc/hosts": etcInside + "/hosts", "etc/hostname": etcInside + "/hostname",
+	"etc/passwd": EtcInside + "/passwd", "etc/group": EtcInside + "/group",
+	"etc/hosts": EtcInside + "/hosts", "etc/hostname": EtcInside + "/hostname",
 }
 
 // etcOwn are base files of our own.
@@ -44,32 +47,32 @@ var etcOwn = map[string]string{
 	"shells":        "/bin/sh\n/bin/bash\n/usr/bin/bash\n/usr/bin/zsh\n/usr/bin/fish\n",
 }
 
-// ensureBase returns the base for the host as it is now, building it when the
+// Ensure returns the base for the host as it is now, building it when the
 // host's /etc changed since, and removes others but those to keep.
-func ensureBase(dir string, keep func(name string) bool) (baseDir, error) {
+func Ensure(dir string, keep func(name string) bool) (Base, error) {
 	sum, err := fingerprint()
 	if err != nil {
-		return baseDir{}, err
+		return Base{}, err
 	}
-	b := baseDir{name: sum, rootfs: filepath.Join(dir, sum, "rootfs")}
+	b := Base{Name: sum, Rootfs: filepath.Join(dir, sum, "rootfs")}
 	for _, name := range usrLinks {
 		if info, err := os.Lstat("/" + name); err == nil && info.IsDir() {
-			b.bound = append(b.bound, "/"+name)
+			b.Bound = append(b.Bound, "/"+name)
 		}
 	}
-	if _, err := os.Stat(b.rootfs); err != nil {
+	if _, err := os.Stat(b.Rootfs); err != nil {
 		if err := buildBase(dir, b); err != nil {
-			return baseDir{}, err
+			return Base{}, err
 		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return baseDir{}, err
+		return Base{}, err
 	}
 	for _, e := range entries {
 		if e.Name() != sum && !keep(e.Name()) {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return baseDir{}, err
+				return Base{}, err
 			}
 		}
 	}
@@ -77,7 +80,7 @@ func ensureBase(dir string, keep func(name string) bool) (baseDir, error) {
 }
 
 // buildBase builds beside and renames: a base is there whole or not at all.
-func buildBase(dir string, b baseDir) (err error) {
+func buildBase(dir string, b Base) (err error) {
 	tmp, err := os.MkdirTemp(dir, ".new-")
 	if err != nil {
 		return err
@@ -91,7 +94,7 @@ func buildBase(dir string, b baseDir) (err error) {
 	if err := mkdirs(rootfs, baseFolders); err != nil {
 		return err
 	}
-	if err := linkUsr(rootfs, b.bound); err != nil {
+	if err := linkUsr(rootfs, b.Bound); err != nil {
 		return err
 	}
 	for path, target := range baseLinks {
@@ -117,7 +120,7 @@ func buildBase(dir string, b baseDir) (err error) {
 			return err
 		}
 	}
-	return os.Rename(tmp, filepath.Join(dir, b.name))
+	return os.Rename(tmp, filepath.Join(dir, b.Name))
 }
 
 func mkdirs(root string, names []string) error {

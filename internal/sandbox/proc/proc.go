@@ -1,0 +1,122 @@
+// Package proc names a process of the host so that it can be found again after
+// the program that started it has gone, and be signalled without hitting
+// another that has its pid by then.
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is one process of one run of the kernel. Start and Boot make the pid
+// safe to signal: a pid alone may be another's by now. The zero value is none.
+type Process struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"` // clock ticks since boot
+	Boot  string `json:"boot"`
+}
+
+// Note names a live process; one that has ended is an error.
+func Note(pid int) (Process, error) {
+	start, err := StartTime(pid)
+	if err != nil {
+		return Process{}, err
+	}
+	return Process{PID: pid, Start: start, Boot: BootID()}, nil
+}
+
+// Alive says whether the recorded process still runs.
+func (p Process) Alive() bool {
+	if p.PID <= 1 || p.Boot != BootID() {
+		return false
+	}
+	start, err := StartTime(p.PID)
+	return err == nil && start == p.Start
+}
+
+// Kill ends the process, and with it, if it is PID 1 of a namespace, everything in
+// that. It waits until the kernel is done, and leaves no zombie where this
+// process is what orphans fall to. A process that is not the noted one any more
+// is left alone.
+func (p Process) Kill(limit time.Duration) error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("guest %d: %w", p.PID, err)
+	}
+	defer unix.Close(fd)
+	// Looked at behind the descriptor: the pid cannot change hands now.
+	start, _, err := lookAtProcess(p.PID)
+	if err != nil || start != p.Start || p.Boot != BootID() {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill guest %d: %w", p.PID, err)
+	}
+	if err := waitExit(fd, limit); err != nil {
+		return err
+	}
+	_ = unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) // ECHILD: another's to reap
+	return nil
+}
+
+// waitExit waits for a process behind a pidfd to end.
+func waitExit(fd int, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return errors.New("killed process does not end")
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if n > 0 {
+			return nil
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for process: %w", err)
+		}
+	}
+}
+
+// StartTime is a live process's start in clock ticks since boot. A zombie has
+// none: it is dead to us.
+func StartTime(pid int) (uint64, error) {
+	start, dead, err := lookAtProcess(pid)
+	if err == nil && dead {
+		err = fmt.Errorf("process %d is dead", pid)
+	}
+	return start, err
+}
+
+// lookAtProcess says when a process started and whether it is a zombie.
+func lookAtProcess(pid int) (start uint64, dead bool, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, false, err
+	}
+	// The name may hold spaces and brackets; fields count from the last bracket.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 {
+		return 0, false, fmt.Errorf("process %d: short stat", pid)
+	}
+	start, err = strconv.ParseUint(fields[19], 10, 64)
+	return start, fields[0] == "Z" || fields[0] == "X", err
+}
+
+// BootID tells one run of the kernel from the next.
+func BootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
