@@ -137,6 +137,11 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 			err = errors.Join(err, p.close())
 		}
 	}()
+	kinds, err := classes(cfg, false)
+	if err != nil {
+		return p, err
+	}
+	warnUnisolated(log, kinds)
 	if p.store, err = store.Open(ctx, data.path); err != nil {
 		return p, err
 	}
@@ -150,6 +155,9 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	}
 	volumes, err := volume.Open(data.path)
 	if err != nil {
+		return p, err
+	}
+	if err := knownEngine(cfg); err != nil {
 		return p, err
 	}
 	if p.runtime, err = oci.New(oci.Options{Data: data.path, Engine: engine(cfg), Log: log}); err != nil {
@@ -184,6 +192,15 @@ func engine(cfg config.Config) string {
 		return ""
 	}
 	return cfg.Runtime
+}
+
+// knownEngine refuses a runtime that no provider in this binary drives.
+func knownEngine(cfg config.Config) error {
+	switch cfg.Runtime {
+	case "auto", "crun", "runc":
+		return nil
+	}
+	return station.Errorf(station.ErrUnavailable, "no_runtime", "This server cannot drive the runtime %s yet; set --runtime to auto, crun or runc.", cfg.Runtime)
 }
 
 // offerSetup prints the setup link while there is no admin.

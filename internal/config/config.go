@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,11 +25,13 @@ type Config struct {
 	Listen         string         // host:port
 	Data           string         // directory, absolute
 	URL            string         // public origin without a path, "" for the loopback address alone
-	Runtime        string         // auto, crun or runc
+	Runtime        string         // auto, or one of Runtimes
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts
 	LogLevel       slog.Level
 	LogFormat      string // text or json
 	DevPage        string // origin of a Vite dev server that serves the page; "" for the built one
+	DefaultClass   string // of sessions that name none; one of Classes
+	Classes        []Class
 }
 
 // field is one setting: its flag is --name, its variable STAITHE_NAME, its key
@@ -53,8 +56,11 @@ var fields = []field{
 		set: setData, get: func(c *Config) string { return c.Data }},
 	{name: "url", usage: "public `origin`, https://host; needed beyond loopback", fallback: fixed(""),
 		set: setOrigin(func(c *Config) *string { return &c.URL }), get: func(c *Config) string { return c.URL }},
-	{name: "runtime", usage: "sandbox runtime: auto, crun or runc", fallback: fixed("auto"),
-		set: oneOf(func(c *Config) *string { return &c.Runtime }, "auto", "crun", "runc"), get: func(c *Config) string { return c.Runtime }},
+	{name: "runtime", usage: "sandbox runtime: auto (crun, else runc), " + strings.Join(Runtimes[:len(Runtimes)-1], ", ") + ", or process: no isolation",
+		fallback: fixed("auto"), set: oneOf(func(c *Config) *string { return &c.Runtime }, append([]string{"auto"}, Runtimes...)...),
+		get: func(c *Config) string { return c.Runtime }},
+	{name: "default-class", usage: "`class` of a session that names none", fallback: fixed(StandardClass),
+		set: setDefaultClass, get: func(c *Config) string { return c.DefaultClass }},
 	{name: "trusted-proxies", usage: "comma-separated `CIDRs` of proxies whose X-Forwarded-For counts", fallback: fixed(""),
 		set: setProxies, get: proxies},
 	{name: "log-level", usage: "debug, info, warn or error", fallback: fixed("info"),
@@ -73,8 +79,10 @@ func EnvName(name string) string {
 
 // Loader collects what the flags said until Load puts everything together.
 type Loader struct {
-	file  given
-	flags map[string]*given
+	file    given
+	flags   map[string]*given
+	classes []string // every --class
+	host    Host
 }
 
 // given is a flag's value that knows whether it was given; flag.FlagSet.Visit
@@ -91,11 +99,23 @@ func (g *given) Set(s string) error {
 	return nil
 }
 
+// givenMany is a flag that may be given again.
+type givenMany []string
+
+func (g *givenMany) String() string { return strings.Join(*g, "; ") }
+
+func (g *givenMany) Set(s string) error {
+	*g = append(*g, s)
+	return nil
+}
+
 // Register adds --config and one flag per setting to fs, which the caller
 // parses (or hands to cobra with AddGoFlagSet) before Load.
 func Register(fs *flag.FlagSet) *Loader {
-	l := &Loader{flags: map[string]*given{}}
+	l := &Loader{flags: map[string]*given{}, host: readHost("")}
 	fs.Var(&l.file, "config", "`file` of settings, one \"name = value\" a line")
+	fs.Var((*givenMany)(&l.classes), "class", "a field of a session class, `NAME.FIELD=VALUE` (standard.memory=4g); may be given again; the fields are "+
+		strings.Join(ClassFields(), ", ")+" ("+EnvName("class")+", with semicolons between)")
 	for _, f := range fields {
 		g := &given{}
 		l.flags[f.name] = g
@@ -112,7 +132,7 @@ func Register(fs *flag.FlagSet) *Loader {
 // Every error is a sentence that names the setting and where it came from.
 func (l *Loader) Load(getenv func(string) string) (Config, error) {
 	var c Config
-	file := map[string]string{}
+	var file settings
 	path := l.file.value
 	if !l.file.isSet {
 		path = getenv(EnvName("config"))
@@ -125,7 +145,7 @@ func (l *Loader) Load(getenv func(string) string) (Config, error) {
 	}
 	for _, f := range fields {
 		value, from := f.fallback(getenv), "the default"
-		if v, ok := file[f.name]; ok {
+		if v, ok := file.values[f.name]; ok {
 			value, from = v, path
 		}
 		if v := getenv(EnvName(f.name)); v != "" {
@@ -138,11 +158,36 @@ func (l *Loader) Load(getenv func(string) string) (Config, error) {
 			return c, fmt.Errorf("%s: %w", from, err)
 		}
 	}
+	if err := l.loadClasses(&c, file.classes, getenv); err != nil {
+		return c, err
+	}
 	return c, c.check()
+}
+
+// loadClasses makes the classes of file, environment and flags; a later one of
+// these wins.
+func (l *Loader) loadClasses(c *Config, file []classSetting, getenv func(string) string) error {
+	env, err := classesFromEnv(getenv(EnvName("class")))
+	if err != nil {
+		return err
+	}
+	all := append(file, env...)
+	for _, text := range l.classes {
+		s, err := parseClassSetting(text, "--class")
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+	}
+	c.Classes, err = makeClasses(l.host, all)
+	return err
 }
 
 // check refuses combinations that no single field can see.
 func (c *Config) check() error {
+	if _, ok := c.Class(c.DefaultClass); !ok {
+		return fmt.Errorf("default-class is %+q, and there is no such class: set a field of it (class.%s.memory = 4g), or choose another", c.DefaultClass, c.DefaultClass)
+	}
 	if c.URL == "" && !c.Loopback() {
 		return fmt.Errorf("listening on %s lets others in, but the public address is not known: set --url (for example --url https://staithe.example.org), or listen on 127.0.0.1", c.Listen)
 	}
@@ -173,39 +218,63 @@ func (c *Config) Print(w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	return c.printClasses(w)
+}
+
+// settings is what a file says.
+type settings struct {
+	values  map[string]string
+	classes []classSetting
 }
 
 // readFile reads "name = value" lines; # starts a comment line, and a value
 // may stand in double quotes.
-func readFile(path string) (map[string]string, error) {
+func readFile(path string) (settings, error) {
+	out := settings{values: map[string]string{}}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("the settings file cannot be read: %w", err)
+		return out, fmt.Errorf("the settings file cannot be read: %w", err)
 	}
 	defer file.Close()
-	known := map[string]bool{}
-	for _, f := range fields {
-		known[f.name] = true
-	}
-	out := map[string]string{}
 	lines := bufio.NewScanner(file)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		name, value, ok := strings.Cut(line, "=")
-		name = strings.ReplaceAll(strings.TrimSpace(name), "_", "-")
-		if !ok || !known[name] {
-			return nil, fmt.Errorf("%s line %d: want \"name = value\" with a known name, as staithe serve --help lists them", path, n)
+		if err := out.add(line, fmt.Sprintf("%s line %d", path, n)); err != nil {
+			return out, err
 		}
-		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("%s line %d: %s is set twice", path, n, name)
-		}
-		out[name] = unquote(strings.TrimSpace(value))
 	}
 	return out, lines.Err()
+}
+
+// add takes one line. from is said in errors.
+func (s *settings) add(line, from string) error {
+	name, value, ok := strings.Cut(line, "=")
+	name, value = strings.TrimSpace(name), unquote(strings.TrimSpace(value))
+	if key, isClass := strings.CutPrefix(name, "class."); ok && isClass {
+		set, err := classKey(key, value, from)
+		if err != nil {
+			return err
+		}
+		for _, other := range s.classes {
+			if other.class == set.class && other.field == set.field {
+				return fmt.Errorf("%s: class.%s.%s is set twice", from, set.class, set.field)
+			}
+		}
+		s.classes = append(s.classes, set)
+		return nil
+	}
+	name = strings.ReplaceAll(name, "_", "-")
+	if !ok || !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
+		return fmt.Errorf("%s: want \"name = value\" with a known name, as staithe serve --help lists them", from)
+	}
+	if _, twice := s.values[name]; twice {
+		return fmt.Errorf("%s: %s is set twice", from, name)
+	}
+	s.values[name] = value
+	return nil
 }
 
 func unquote(s string) string {
@@ -273,6 +342,14 @@ func oneOf(at func(*Config) *string, choices ...string) func(*Config, string) er
 		}
 		return fmt.Errorf("%q is not one of %s", s, strings.Join(choices, ", "))
 	}
+}
+
+func setDefaultClass(c *Config, s string) error {
+	if !plainName(s) {
+		return fmt.Errorf("%+q is not the name of a class", short(s))
+	}
+	c.DefaultClass = s
+	return nil
 }
 
 func setProxies(c *Config, s string) error {
