@@ -173,8 +173,10 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if err != nil {
 		return p, err
 	}
+	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecks}
 	p.gateway, err = gateway.New(gateway.Options{
-		Config: cfg, Auth: p.auth, Fleet: p.fleet, Log: log, Page: web.Dist(), Version: version,
+		Classes: offered.list,
+		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Log: log, Page: web.Dist(), Version: version,
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
 			{Name: "runtime", Ask: func(ctx context.Context) error {

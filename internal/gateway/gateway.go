@@ -52,7 +52,8 @@ type Options struct {
 	Page     fs.FS   // the built page; nil or without index.html says that it is not built
 	Ready    []Check // for /readyz
 	Version  string
-	Registry *prometheus.Registry // default: a new one
+	Classes  func(context.Context) []ClassState // the session classes, the default among them; nil: none are listed
+	Registry *prometheus.Registry               // default: a new one
 }
 
 // timing is when the gateway loses patience; tests shorten it.
@@ -81,6 +82,7 @@ type Gateway struct {
 	ready   []Check
 	checked readiness
 	version string
+	classes func(context.Context) []ClassState
 	timing  timing
 	metrics *metrics
 	live    *registry
@@ -94,7 +96,10 @@ func New(o Options) (*Gateway, error) {
 		o.Registry = prometheus.NewRegistry()
 	}
 	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, log: o.Log, ready: o.Ready, version: o.Version,
-		timing: defaultTiming, live: newRegistry()}
+		classes: o.Classes, timing: defaultTiming, live: newRegistry()}
+	if g.classes == nil {
+		g.classes = func(context.Context) []ClassState { return nil }
+	}
 	var err error
 	if g.metrics, err = newMetrics(o.Registry, g.live); err != nil {
 		return nil, err

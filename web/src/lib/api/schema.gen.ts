@@ -1,6 +1,23 @@
 // Generated from the OpenAPI document by `npm run gen:api`. Do not edit.
 
 export interface paths {
+    "/api/v1/classes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the session classes */
+        get: operations["list-classes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/invite": {
         parameters: {
             query?: never;
@@ -447,6 +464,98 @@ export interface components {
             /** @description Disabling ends everything the user has open */
             disabled?: boolean;
         };
+        Class: {
+            /** @description Whether sessions of it can be made now */
+            available: boolean;
+            /** @description host, or the name of an image */
+            base: string;
+            /** @description What keeps its sessions apart from everything else, in plain words */
+            boundary: string;
+            /** @description What a session gets that names no class */
+            default: boolean;
+            /**
+             * Format: int64
+             * @description Bytes that the user's home may hold; 0: no quota
+             */
+            disk: number;
+            idle: components["schemas"]["ClassIdle"];
+            /** @description false: its sessions are no sandboxes */
+            isolated: boolean;
+            limits: components["schemas"]["ClassLimits"];
+            name: string;
+            network: components["schemas"]["ClassNetwork"];
+            /** @description crun, runc, runsc, docker, podman or process; auto: crun, else runc */
+            runtime: string;
+            /** @description Whether the person may become root inside */
+            sudo: boolean;
+            /** @description Why not, and what to do, a sentence */
+            why?: string;
+        };
+        ClassIdle: {
+            /**
+             * Format: double
+             * @description Seconds without activity until it is frozen; 0: never
+             */
+            freeze_s: number;
+            /**
+             * Format: double
+             * @description Seconds asleep until its programs end; 0: never
+             */
+            stop_s: number;
+        };
+        ClassLimits: {
+            /**
+             * Format: double
+             * @description Cores at most
+             */
+            cpu: number;
+            /**
+             * Format: int64
+             * @description Share under contention, 1 to 10000; 100 is usual
+             */
+            cpu_weight: number;
+            /**
+             * Format: int64
+             * @description Open files of a process
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description inotify watches
+             */
+            inotify: number;
+            /**
+             * Format: int64
+             * @description Share of the disk under contention, 1 to 10000; 100 is usual
+             */
+            io_weight: number;
+            /**
+             * Format: int64
+             * @description Bytes, with swap
+             */
+            memory: number;
+            /**
+             * Format: int64
+             * @description Processes and threads
+             */
+            pids: number;
+            /**
+             * Format: int64
+             * @description Terminals
+             */
+            ptys: number;
+            /**
+             * Format: int64
+             * @description Bytes of each of /tmp and /var/tmp
+             */
+            scratch: number;
+        };
+        ClassNetwork: {
+            /** @description Hosts, addresses and CIDRs: those of an allow-list, or further ones beside the internet */
+            allow: string[];
+            /** @enum {string} */
+            mode: "none" | "internet" | "allow-list";
+        };
         CreateSessionInputBody: {
             class?: string;
             name: string;
@@ -634,6 +743,71 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "list-classes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Class"][];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "accept-link": {
         parameters: {
             query?: never;
