@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,6 +29,9 @@ func CheckSpec(spec Spec) error {
 	}
 	if !hostnamePattern.MatchString(spec.Hostname) {
 		return bad("The host name %+q is not usable: take 1 to 63 of a–z, 0–9 and -, not starting with -.", spec.Hostname)
+	}
+	if _, err := netip.ParseAddr(spec.Resolver); err != nil && spec.Resolver != "" {
+		return bad("The name server's address %+q is not one.", spec.Resolver)
 	}
 	if info, err := os.Lstat(spec.Home); err != nil || !info.IsDir() || !filepath.IsAbs(spec.Home) {
 		return bad("The home folder is not there; restore it or make the user anew.")

@@ -15,7 +15,7 @@ import (
 )
 
 // baseVersion changes when the base is built another way.
-const baseVersion = "3"
+const baseVersion = "4"
 
 // Base is the read-only root that all sandboxes share.
 type Base struct {
@@ -35,13 +35,11 @@ var usrLinks = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 var baseLinks = map[string]string{
 	"var/run": "/run", "var/lock": "/run/lock", "etc/mtab": "/proc/self/mounts",
 	"etc/passwd": EtcInside + "/passwd", "etc/group": EtcInside + "/group",
-	"etc/hosts": EtcInside + "/hosts", "etc/hostname": EtcInside + "/hostname",
+	"etc/hosts": EtcInside + "/hosts", "etc/hostname": EtcInside + "/hostname", "etc/resolv.conf": EtcInside + "/resolv.conf",
 }
 
 // etcOwn are base files of our own.
 var etcOwn = map[string]string{
-	// No name server: lookups fail at once instead of waiting for one.
-	"resolv.conf": "# this sandbox has only its loopback\n",
 	// The host's may ask daemons that are not there.
 	"nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\nrpc: files\n",
 	"shells":        "/bin/sh\n/bin/bash\n/usr/bin/bash\n/usr/bin/zsh\n/usr/bin/fish\n",

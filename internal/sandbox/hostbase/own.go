@@ -17,7 +17,13 @@ const EtcInside = "/run/staithe/etc"
 // etcFiles are the files of /etc that differ between sandboxes.
 func etcFiles(spec sandbox.Spec) map[string]string {
 	home := HomeInside(spec)
+	// No name server: lookups fail at once instead of waiting for one.
+	resolv := "# this sandbox has only its loopback\n"
+	if spec.Resolver != "" {
+		resolv = "nameserver " + spec.Resolver + "\noptions timeout:5 attempts:2\n"
+	}
 	return map[string]string{
+		"resolv.conf": resolv,
 		"passwd": "root:x:0:0:root:/:/usr/sbin/nologin\n" +
 			fmt.Sprintf("%s:x:%d:%d:%s:%s:/bin/bash\n", passwdName(spec.UserName), station.SandboxUID, station.SandboxUID, spec.UserName, home) +
 			"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",

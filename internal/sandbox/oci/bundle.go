@@ -14,12 +14,15 @@ import (
 )
 
 // writeBundle fills the sandbox's folder with all that the engine reads.
-func writeBundle(dir string, spec sandbox.Spec, p *prepared) error {
+func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, limits bounds) error {
 	etc := filepath.Join(dir, "etc")
 	if err := hostbase.WriteEtc(etc, spec); err != nil {
 		return err
 	}
-	config := p.shared.spec(spec, p)
+	config, err := r.spec(spec, p, limits)
+	if err != nil {
+		return err
+	}
 	config.Mounts = append(config.Mounts, bindReadOnly(etc, hostbase.EtcInside))
 	b, err := json.Marshal(config)
 	if err != nil {
@@ -29,9 +32,14 @@ func writeBundle(dir string, spec sandbox.Spec, p *prepared) error {
 }
 
 // spec is the OCI configuration of one sandbox.
-func (s *sharedSpec) spec(spec sandbox.Spec, p *prepared) *specs.Spec {
+func (r *Runtime) spec(spec sandbox.Spec, p *prepared, limits bounds) (*specs.Spec, error) {
+	s := p.shared
 	uids, gids := p.ids.maps(spec.UIDRange)
-	mounts := append([]specs.Mount(nil), s.mounts...)
+	rlimits, err := limits.rlimits()
+	if err != nil {
+		return nil, err
+	}
+	mounts := append(baseMounts(limits), s.hostMounts...)
 	mounts = append(mounts,
 		bindReadOnly(spec.Guest, confine.GuestInside),
 		// The r-forms: crun 1.8 forgets the plain ones on a writable bind.
@@ -46,7 +54,7 @@ func (s *sharedSpec) spec(spec sandbox.Spec, p *prepared) *specs.Spec {
 			Env:             []string{"PATH=/usr/local/bin:/usr/bin:/bin", confine.ConfigEnv + "=" + spec.Config},
 			Cwd:             "/",
 			Capabilities:    s.caps,
-			Rlimits:         s.rlimits,
+			Rlimits:         rlimits,
 			NoNewPrivileges: true,
 		},
 		Hostname: spec.Hostname,
@@ -60,9 +68,9 @@ func (s *sharedSpec) spec(spec sandbox.Spec, p *prepared) *specs.Spec {
 			ReadonlyPaths: confine.ReadonlyPaths,
 		},
 	}
-	if s.cgroups {
-		out.Linux.CgroupsPath = "/" + cgroupParent + "/" + string(spec.Session)
-		out.Linux.Resources = s.resource
+	if r.withCgroups() {
+		out.Linux.CgroupsPath = filepath.Join(r.cgroups.parent, string(spec.Session))
+		out.Linux.Resources = r.cgroups.resources(limits)
 	}
-	return out
+	return out, nil
 }

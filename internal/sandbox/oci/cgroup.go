@@ -51,14 +51,91 @@ func fsType(path string) int64 {
 	return int64(st.Type)
 }
 
-// cgroupDirs finds what is left of a session's cgroups, on any layout.
-func cgroupDirs(session station.ID) []string {
+// controller is what limits or measures one thing, by its name on v2.
+type controller string
+
+const (
+	ctlCPU    controller = "cpu"
+	ctlMemory controller = "memory"
+	ctlPIDs   controller = "pids"
+	ctlIO     controller = "io"
+	ctlFreeze controller = "freezer" // a part of every v2 cgroup
+)
+
+var allControllers = []controller{ctlCPU, ctlMemory, ctlPIDs, ctlIO, ctlFreeze}
+
+// cgroups is where the sandboxes of this process have their control groups, and
+// what those can do. It never changes once made.
+type cgroups struct {
+	layout cgroupLayout // cgroupNone: sandboxes have none
+	root   string       // where the hierarchies are mounted
+	parent string       // the sandboxes' parent below each hierarchy, absolute
+	have   map[controller]bool
+}
+
+// newCgroups looks what there is. A process that is not root has only what was
+// delegated to it, see delegatedCgroup.
+func newCgroups(root bool) cgroups {
+	c := cgroups{layout: cgroupMode(), root: cgroupRoot, parent: "/" + cgroupParent, have: map[controller]bool{}}
+	below := c.root
+	if !root {
+		own, ok := delegatedCgroup()
+		if c.layout != cgroupV2 || !ok {
+			c.layout = cgroupNone
+			return c
+		}
+		c.parent = filepath.Join(own, cgroupParent)
+		below = filepath.Join(c.root, own)
+	}
+	switch c.layout {
+	case cgroupV2:
+		b, _ := os.ReadFile(filepath.Join(below, "cgroup.controllers")) // unreadable: none
+		for name := range strings.FieldsSeq(string(b)) {
+			c.have[controller(name)] = true
+		}
+		c.have[ctlFreeze] = true
+	case cgroupV1, cgroupHybrid:
+		for _, ctl := range allControllers {
+			c.have[ctl] = fsType(filepath.Join(c.root, v1Name(ctl))) == unix.CGROUP_SUPER_MAGIC
+		}
+	}
+	return c
+}
+
+// v1Name is a controller's folder on v1.
+func v1Name(ctl controller) string {
+	if ctl == ctlIO {
+		return "blkio"
+	}
+	return string(ctl)
+}
+
+// dir is a session's cgroup in the hierarchy of a controller.
+func (c cgroups) dir(ctl controller, session station.ID) string {
+	if c.layout == cgroupV2 {
+		return filepath.Join(c.root, c.parent, string(session))
+	}
+	return filepath.Join(c.root, v1Name(ctl), c.parent, string(session))
+}
+
+// dirs finds what is left of a session's cgroups, on any layout.
+func (c cgroups) dirs(session station.ID) []string {
 	var found []string
-	for _, pattern := range []string{cgroupRoot, cgroupRoot + "/*"} {
+	for _, pattern := range []string{c.root, c.root + "/*"} {
 		m, _ := filepath.Glob(filepath.Join(pattern, cgroupParent, string(session))) // the pattern is constant and good
 		found = append(found, m...)
 	}
+	if c.parent != "/"+cgroupParent {
+		if dir := c.dir(ctlPIDs, session); isDir(dir) {
+			found = append(found, dir)
+		}
+	}
 	return found
+}
+
+func isDir(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
 }
 
 // cgroupPIDs lists the host pids in a cgroup and those below.
@@ -98,6 +175,38 @@ func removeCgroup(dir string) error {
 		}
 	}
 	return err
+}
+
+// ownCgroup is this process's cgroup on v2, below the mount.
+func ownCgroup() string {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && !strings.Contains(path, "..") {
+			return path
+		}
+	}
+	return ""
+}
+
+// delegatedCgroup is the v2 cgroup below which this process, which is not root,
+// may make others: systemd's Delegate=yes gives it. Where controllers are to be
+// handed on, the cgroup itself may hold no process, so that the service has to
+// run in one below (DelegateSubgroup=); then it is the one above ours.
+func delegatedCgroup() (string, bool) {
+	own := ownCgroup()
+	if own == "" || own == "/" {
+		return "", false
+	}
+	above := filepath.Dir(own)
+	writable := func(path string) bool {
+		dir := filepath.Join(cgroupRoot, path)
+		return unix.Access(dir, unix.W_OK) == nil && unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) == nil &&
+			unix.Access(filepath.Join(dir, "cgroup.subtree_control"), unix.W_OK) == nil
+	}
+	return above, writable(above)
 }
 
 // warmCgroups makes the kernel ready to move a process between cgroups. The

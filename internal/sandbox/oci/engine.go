@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"staithe/internal/station"
@@ -22,6 +23,34 @@ const (
 	crun engineKind = "crun"
 	runc engineKind = "runc"
 )
+
+// engineKinds are all there is code for.
+var engineKinds = []engineKind{crun, runc}
+
+// engineCache remembers the engines that were found: asking one for its version
+// takes as long as a start's other preparations. The zero value is ready.
+type engineCache struct {
+	mu    sync.Mutex // held while looking: an operation lock
+	found map[string]engine
+}
+
+// find is findEngine, once for each that is there.
+func (c *engineCache) find(asked string) (engine, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if eng, ok := c.found[asked]; ok && exists(eng.path) {
+		return eng, nil
+	}
+	eng, err := findEngine(asked)
+	if err != nil {
+		return engine{}, err
+	}
+	if c.found == nil {
+		c.found = map[string]engine{}
+	}
+	c.found[asked] = eng
+	return eng, nil
+}
 
 // engine is an installed OCI runtime.
 type engine struct {
@@ -43,8 +72,10 @@ func findEngine(asked string) (engine, error) {
 			continue
 		}
 		kind := runc
-		if strings.Contains(filepath.Base(path), string(crun)) {
-			kind = crun
+		for _, k := range engineKinds {
+			if strings.Contains(filepath.Base(path), string(k)) {
+				kind = k
+			}
 		}
 		out, err := exec.Command(path, "--version").Output()
 		if err != nil {
@@ -80,9 +111,9 @@ func lookPath(name string) (string, error) {
 }
 
 // globals are the options before the command.
-func (e engine) globals(root bool, stateRoot string) []string {
+func (e engine) globals(withCgroups bool, stateRoot string) []string {
 	args := []string{"--root", stateRoot}
-	if e.kind == crun && !root {
+	if e.kind == crun && !withCgroups {
 		args = append(args, "--cgroup-manager", "disabled")
 	}
 	return args
@@ -129,10 +160,10 @@ func (e engine) run(ctx context.Context, t *mountThread, c call) error {
 
 // state asks the engine for the pid of a sandbox it started; 0 when it knows
 // none that runs.
-func (e engine) state(ctx context.Context, t *mountThread, root bool, stateRoot string, session station.ID) (int, error) {
+func (e engine) state(ctx context.Context, t *mountThread, withCgroups bool, stateRoot string, session station.ID) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, e.path, append(e.globals(root, stateRoot), "state", string(session))...)
+	cmd := exec.CommandContext(ctx, e.path, append(e.globals(withCgroups, stateRoot), "state", string(session))...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	var out bytes.Buffer
 	cmd.Stdout = &out

@@ -71,7 +71,7 @@ func TestSubordinateIDs(t *testing.T) {
 // The filter lets no second system call table in and none of the calls that
 // make namespaces.
 func TestSeccompProfile(t *testing.T) {
-	s, err := newSharedSpec(hostbase.Base{}, true, cgroupV2)
+	s, err := newSharedSpec(hostbase.Base{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,8 @@ type record struct {
 	Kind   engineKind `json:"kind"`
 	Engine string     `json:"engine"` // path
 	Base   string     `json:"base"`
+	// Unenforced says which asked limits do not hold, see sandbox.Usage.
+	Unenforced string `json:"unenforced,omitempty"`
 }
 
 // newRecord notes a live process.

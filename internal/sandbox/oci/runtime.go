@@ -31,6 +31,10 @@ type Runtime struct {
 	root   bool // this process is root: uid ranges, cgroups
 	locks  sandbox.KeyLock
 
+	cgroups cgroups
+	oom     oomWatch
+	engines engineCache
+
 	prepareMu sync.Mutex // held while preparing: an operation lock
 	ready     *prepared  // nil until the first Prepare succeeded; guarded by prepareMu
 }
@@ -39,7 +43,7 @@ var _ sandbox.Runtime = (*Runtime)(nil)
 
 // prepared is what all sandboxes of a process share; it never changes once made.
 type prepared struct {
-	engine engine
+	engine engine // the default
 	base   string // name of the base, a folder under DATA/base
 	rootfs string // as the engine sees it
 	ids    idMapper
@@ -65,6 +69,8 @@ func New(o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("oci: data directory: %w", err)
 	}
 	r := &Runtime{data: data, engine: o.Engine, log: o.Log, root: os.Geteuid() == 0}
+	r.cgroups = newCgroups(r.root)
+	r.oom.log, r.oom.root = o.Log, r.root
 	for _, dir := range []string{"base", "sandboxes", "run"} {
 		if err := os.MkdirAll(filepath.Join(data, dir), 0o700); err != nil {
 			return nil, spaceOr(fmt.Errorf("oci: data directory: %w", err))
@@ -91,7 +97,7 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	eng, err := findEngine(r.engine)
+	eng, err := r.engines.find(r.engine)
 	if err != nil {
 		return nil, err
 	}
@@ -107,23 +113,23 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 		return nil, spaceOr(fmt.Errorf("build the sandboxes' base file system: %w", err))
 	}
 	p := &prepared{engine: eng, base: base.Name, rootfs: base.Rootfs, ids: ids}
-	cgroups := cgroupMode()
 	if r.root {
-		if p.thread, p.rootfs, err = r.privateMounts(eng.kind == crun && cgroups == cgroupHybrid, base.Rootfs); err != nil {
-			return nil, fmt.Errorf("private mounts for %s: %w", eng.kind, err)
+		if p.thread, p.rootfs, err = r.privateMounts(r.cgroups.layout == cgroupHybrid, base.Rootfs); err != nil {
+			return nil, fmt.Errorf("private mounts for the container runtime: %w", err)
 		}
 	}
-	if p.shared, err = newSharedSpec(base, r.root, cgroups); err != nil {
+	if p.shared, err = newSharedSpec(base, r.cgroups.layout != cgroupNone); err != nil {
 		p.thread.close()
 		return nil, fmt.Errorf("build the sandboxes' shared part: %w", err)
 	}
 	r.ready = p
-	r.log.Info("sandboxes are made with", "engine", eng.path, "version", eng.version, "root", r.root, "cgroups", cgroups)
+	r.log.Info("sandboxes are made with", "engine", eng.path, "version", eng.version, "root", r.root, "cgroups", r.cgroups.layout)
 	return p, nil
 }
 
 // Close frees what the runtime holds in this process. Sandboxes live on.
 func (r *Runtime) Close() error {
+	r.oom.close()
 	r.prepareMu.Lock()
 	defer r.prepareMu.Unlock()
 	if r.ready != nil {
@@ -139,17 +145,6 @@ func (r *Runtime) Describe(station.Class) string {
 		return "Each session is a container with its own user, pid, mount, network and ipc namespaces, a host uid range per user, no capabilities for shells and moby's seccomp profile; it shares the host's kernel."
 	}
 	return "Each session is a rootless container with its own user, pid, mount, network and ipc namespaces, no capabilities for shells and moby's seccomp profile; it shares the host's kernel and, on the host, all users' files belong to one uid."
-}
-
-// Freeze is not there yet.
-func (r *Runtime) Freeze(context.Context, station.ID) error { return sandbox.ErrNoFreeze }
-
-// Thaw has nothing to do: nothing is ever frozen.
-func (r *Runtime) Thaw(context.Context, station.ID) error { return nil }
-
-// Usage knows nothing yet.
-func (r *Runtime) Usage(context.Context, station.ID) (sandbox.Usage, error) {
-	return sandbox.Usage{CPU: -1, Memory: -1, PIDs: -1, Read: -1, Write: -1, OOMKills: -1}, nil
 }
 
 // dir is the folder of one sandbox.
@@ -178,7 +173,11 @@ func (r *Runtime) keepBase() func(name string) bool {
 func (r *Runtime) names() []station.ID {
 	seen := map[station.ID]bool{}
 	var out []station.ID
-	for _, dir := range []string{filepath.Join(r.data, "sandboxes"), r.stateRoot(crun), r.stateRoot(runc)} {
+	dirs := []string{filepath.Join(r.data, "sandboxes")}
+	for _, kind := range engineKinds {
+		dirs = append(dirs, r.stateRoot(kind))
+	}
+	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.log.Warn("cannot look for sandboxes", "err", err)

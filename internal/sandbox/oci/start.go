@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +37,10 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 	if err != nil {
 		return err
 	}
+	eng, err := r.engineOf(p, spec.Runtime)
+	if err != nil {
+		return err
+	}
 	unlock, err := r.locks.Lock(ctx, spec.Session)
 	if err != nil {
 		return err
@@ -51,7 +56,7 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 	if err := r.destroy(ctx, spec.Session); err != nil {
 		return fmt.Errorf("remove what is left of the sandbox: %w", err)
 	}
-	if err := r.create(ctx, p, spec); err != nil {
+	if err := r.create(ctx, p, eng, spec); err != nil {
 		err = r.explain(spec.Session, err)
 		// The person may have gone; the rubble must go all the same.
 		if e := r.destroy(context.WithoutCancel(ctx), spec.Session); e != nil {
@@ -63,17 +68,18 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 }
 
 // create makes everything on disk and runs the engine.
-func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) error {
+func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sandbox.Spec) error {
+	limits := newBounds(spec.Limits)
 	dir := r.dir(spec.Session)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if p.shared.cgroups {
+	if r.withCgroups() {
 		var warm sync.WaitGroup
 		defer warm.Wait()
 		warm.Go(warmCgroups)
 	}
-	if err := writeBundle(dir, spec, p); err != nil {
+	if err := r.writeBundle(dir, spec, p, limits); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -87,23 +93,66 @@ func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) er
 	}
 	defer sock.Close()
 
-	state := r.stateRoot(p.engine.kind)
-	args := append(p.engine.globals(r.root, state), p.engine.runArgs(dir, spec.Session)...)
+	state := r.stateRoot(eng.kind)
+	args := append(eng.globals(r.withCgroups(), state), eng.runArgs(dir, spec.Session)...)
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	if err := p.engine.run(ctx, p.thread, call{args: args, log: log, extra: []*os.File{sock}}); err != nil {
+	if err := eng.run(ctx, p.thread, call{args: args, log: log, extra: []*os.File{sock}}); err != nil {
 		return err
 	}
-	rec, err := newRecord(readPID(dir), p.engine, p.base)
+	rec, err := newRecord(readPID(dir), eng, p.base)
 	if err != nil {
 		return fmt.Errorf("the guest ended at once: %w", err)
 	}
-	if !p.shared.cgroups {
-		if err := limitProcesses(rec.PID); err != nil {
+	rec.Unenforced = r.cgroups.unenforced(spec.Limits)
+	if err := rec.write(dir); err != nil {
+		return err
+	}
+	return r.finish(ctx, rec.PID, spec, limits)
+}
+
+// finish does, beside the guest's start, what needs its namespaces. The guest
+// does nothing before somebody dials it.
+func (r *Runtime) finish(ctx context.Context, pid int, spec sandbox.Spec, limits bounds) error {
+	if !r.cgroups.have[ctlPIDs] {
+		if err := limitProcesses(pid, limits.pids); err != nil {
 			return err
 		}
 	}
-	return rec.write(dir)
+	r.oom.start()
+	attached := make(chan error, 1)
+	go func() {
+		if spec.Attach == nil {
+			attached <- nil
+			return
+		}
+		attached <- spec.Attach(ctx, sandbox.NetNS{Path: fmt.Sprintf("/proc/%d/ns/net", pid), PID: pid})
+	}()
+	err := limitNamespace(ctx, pid, limits)
+	if e := <-attached; e != nil {
+		err = errors.Join(err, &attachError{e})
+	}
+	return err
+}
+
+// attachError is the network's failure, which is told as it is.
+type attachError struct{ error }
+
+func (e *attachError) Unwrap() error { return e.error }
+
+// engineOf is the engine that a session's class asks for.
+func (r *Runtime) engineOf(p *prepared, asked string) (engine, error) {
+	if asked == "" || asked == string(p.engine.kind) {
+		return p.engine, nil
+	}
+	if !slices.Contains(engineKinds, engineKind(asked)) {
+		return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
+			"The container runtime %q is not one that this server's sandboxes are made with; the class may name crun, runc or runsc.", asked)
+	}
+	if bad := firstFailed([]sandbox.Check{checkEngine(asked, r.root)}); bad != nil {
+		return engine{}, bad
+	}
+	return r.engines.find(asked)
 }
 
 // explain makes of a failed start a problem with a sentence. It is called while
@@ -111,6 +160,9 @@ func (r *Runtime) create(ctx context.Context, p *prepared, spec sandbox.Spec) er
 func (r *Runtime) explain(session station.ID, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if a := (*attachError)(nil); errors.As(err, &a) {
+		return a.error
 	}
 	cause := err
 	if said := r.said(session); said != "" {

@@ -67,7 +67,11 @@ func (r *Runtime) exists(id station.ID) bool {
 
 // states are the folders in which engines may keep a sandbox's state.
 func (r *Runtime) states(id station.ID) []string {
-	return []string{filepath.Join(r.stateRoot(crun), string(id)), filepath.Join(r.stateRoot(runc), string(id))}
+	var out []string
+	for _, kind := range engineKinds {
+		out = append(out, filepath.Join(r.stateRoot(kind), string(id)))
+	}
+	return out
 }
 
 // find says whether a sandbox runs.
@@ -77,8 +81,11 @@ func (r *Runtime) find(ctx context.Context, id station.ID) (sandbox.Info, error)
 	if err != nil {
 		return info, err
 	}
+	info.Runtime = string(rec.Kind)
 	if rec.Alive() {
 		info.Running, info.PID = true, rec.PID
+		f, ok := r.cgroups.freezer(id)
+		info.Frozen = ok && f.isOn()
 	}
 	return info, nil
 }
@@ -90,7 +97,7 @@ func (r *Runtime) recordOf(ctx context.Context, id station.ID) (record, error) {
 	if rec, err := readRecord(r.dir(id)); err == nil {
 		return rec, nil
 	}
-	for _, kind := range []engineKind{crun, runc} {
+	for _, kind := range engineKinds {
 		if _, err := os.Lstat(filepath.Join(r.stateRoot(kind), string(id))); err != nil {
 			continue
 		}
@@ -98,7 +105,7 @@ func (r *Runtime) recordOf(ctx context.Context, id station.ID) (record, error) {
 		if err != nil {
 			return record{}, err
 		}
-		pid, err := eng.state(ctx, thread, r.root, r.stateRoot(kind), id)
+		pid, err := eng.state(ctx, thread, r.withCgroups(), r.stateRoot(kind), id)
 		if err != nil {
 			return record{}, err
 		}
@@ -124,27 +131,30 @@ func (r *Runtime) engineFor(ctx context.Context, kind engineKind) (engine, *moun
 	if p.engine.kind == kind {
 		return p.engine, p.thread, nil
 	}
-	eng, err := findEngine(string(kind))
+	eng, err := r.engines.find(string(kind))
 	return eng, p.thread, err
 }
+
+func (r *Runtime) withCgroups() bool { return r.cgroups.layout != cgroupNone }
 
 // destroy ends a sandbox and removes every trace. It does as much as it can
 // even when parts are corrupt, and returns what still is not right. The caller
 // holds the session's lock.
 func (r *Runtime) destroy(ctx context.Context, id station.ID) error {
-	if !r.exists(id) && len(cgroupDirs(id)) == 0 {
+	if !r.exists(id) && len(r.cgroups.dirs(id)) == 0 {
 		return nil
 	}
 	var errs []error
 	rec, err := r.recordOf(ctx, id)
 	if err == nil && rec.PID > 1 {
-		err = rec.Kill(stopLimit)
+		err = rec.KillThen(stopLimit, func() { r.release(id) })
 	}
 	errs = append(errs, err, r.killCgroups(id))
-	for _, kind := range []engineKind{crun, runc} {
+	for _, kind := range engineKinds {
 		r.forget(ctx, kind, id)
 	}
-	for _, dir := range cgroupDirs(id) {
+	r.oom.forget(id)
+	for _, dir := range r.cgroups.dirs(id) {
 		errs = append(errs, removeCgroup(dir))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -168,7 +178,7 @@ func (r *Runtime) forget(ctx context.Context, kind engineKind, id station.ID) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, stopLimit)
 		defer cancel()
-		err = eng.run(ctx, thread, call{args: append(eng.globals(r.root, state), "delete", "--force", string(id))})
+		err = eng.run(ctx, thread, call{args: append(eng.globals(r.withCgroups(), state), "delete", "--force", string(id))})
 	}
 	if err != nil {
 		r.log.Warn("the engine could not remove a sandbox; removing it by hand", "session", id, "err", err)
@@ -179,7 +189,7 @@ func (r *Runtime) forget(ctx context.Context, kind engineKind, id station.ID) {
 // when neither record nor engine knew of it.
 func (r *Runtime) killCgroups(id station.ID) error {
 	deadline := time.Now().Add(stopLimit)
-	for _, dir := range cgroupDirs(id) {
+	for _, dir := range r.cgroups.dirs(id) {
 		for pids := cgroupPIDs(dir); len(pids) > 0; pids = cgroupPIDs(dir) {
 			left := time.Until(deadline)
 			if left <= 0 {
@@ -190,7 +200,7 @@ func (r *Runtime) killCgroups(id station.ID) error {
 				if err != nil {
 					continue // ended meanwhile
 				}
-				if err := p.Kill(left); err != nil {
+				if err := p.KillThen(left, func() { r.release(id) }); err != nil {
 					return err
 				}
 			}

@@ -45,7 +45,12 @@ func (p Process) Alive() bool {
 // that. It waits until the kernel is done, and leaves no zombie where this
 // process is what orphans fall to. A process that is not the noted one any more
 // is left alone.
-func (p Process) Kill(limit time.Duration) error {
+func (p Process) Kill(limit time.Duration) error { return p.KillThen(limit, func() {}) }
+
+// KillThen is Kill that calls sent when the signal is on its way and before it
+// waits: for what must happen so that the process can take note of it, such as
+// the end of its being frozen.
+func (p Process) KillThen(limit time.Duration, sent func()) error {
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -62,6 +67,7 @@ func (p Process) Kill(limit time.Duration) error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill guest %d: %w", p.PID, err)
 	}
+	sent()
 	if err := waitExit(fd, limit); err != nil {
 		return err
 	}

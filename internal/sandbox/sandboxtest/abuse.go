@@ -17,10 +17,11 @@ import (
 
 // HostIsOutOfReach attacks, from inside, the host's processes, files and
 // sockets, the gateway's data, other users and other sessions.
-func HostIsOutOfReach(t *testing.T, open Open) {
+func HostIsOutOfReach(t *testing.T, open Open, able Abilities) {
 	data := t.TempDir()
 	rt := open(t, data)
 	b := start(t, rt, Spec(t, Home(t, 1), 1))
+	b.able = able
 	other := start(t, rt, Spec(t, Home(t, 2), 2))
 	other.sh(t, "echo secret > ~ann/needle-of-the-other")
 	secret := filepath.Join(data, "needle-of-the-gateway")
@@ -124,8 +125,9 @@ func hostUIDs(t *testing.T, b, other *box) {
 }
 
 // KernelIsClosed tries, from inside, the doors that have led out of containers.
-func KernelIsClosed(t *testing.T, open Open) {
+func KernelIsClosed(t *testing.T, open Open, able Abilities) {
 	b := start(t, open(t, t.TempDir()), Spec(t, Home(t, 1), 1))
+	b.able = able
 	if a := b.run(t, false, b.guestInside(t), "probe", "control"); a.Code != 1 || !strings.HasPrefix(a.Out, "ALLOWED") {
 		t.Fatalf("probes do not work: %+v", a)
 	}
@@ -177,7 +179,7 @@ func setuidGivesNothing(t *testing.T, b *box) {
 }
 
 // NamesAreNeverFolded tries names that normalise alike, or into another path.
-func NamesAreNeverFolded(t *testing.T, open Open) {
+func NamesAreNeverFolded(t *testing.T, open Open, _ Abilities) {
 	data := t.TempDir()
 	rt := open(t, data)
 	for what, spoil := range map[string]func(*sandbox.Spec, string){
@@ -219,20 +221,23 @@ func NamesAreNeverFolded(t *testing.T, open Open) {
 
 // ForkBombIsHeld lets one session use up all the processes it may have: it
 // suffers, its neighbour does not, and it can be ended.
-func ForkBombIsHeld(t *testing.T, open Open) {
+func ForkBombIsHeld(t *testing.T, open Open, able Abilities) {
+	need(t, able.NoPIDs)
 	data := t.TempDir()
 	rt := open(t, data)
-	b, neighbour := start(t, rt, Spec(t, Home(t, 1), 1)), start(t, rt, Spec(t, Home(t, 2), 2))
-	inside := pidNamespace(t, b.pid(t))
-	a := b.run(t, false, "/bin/sh", "-c", "i=0; while [ $i -lt 5000 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; echo all")
-	if n := len(processesIn(t, inside)); strings.Contains(a.Out, "all") || n > 2100 || n < 1000 {
+	spec := Spec(t, Home(t, 1), 1)
+	spec.Limits.PIDs = 200
+	b, neighbour := start(t, rt, spec), start(t, rt, Spec(t, Home(t, 2), 2))
+	inside := b.processes(t, able)
+	a := b.run(t, false, "/bin/sh", "-c", "i=0; while [ $i -lt 500 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; echo all")
+	if n := len(inside()); strings.Contains(a.Out, "all") || able.NoPID == "" && (n > 210 || n < 100) {
 		t.Errorf("%d processes run; it said %q", n, a.Out)
 	}
 	neighbour.sh(t, "echo fine | cat | cat")
 	if err := rt.Stop(t.Context(), b.Session); err != nil {
 		t.Fatal(err)
 	}
-	if left := processesIn(t, inside); len(left) != 0 {
+	if left := inside(); len(left) != 0 {
 		t.Errorf("%d processes left", len(left))
 	}
 	Traceless(t, data, b.Session)

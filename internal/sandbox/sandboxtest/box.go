@@ -96,6 +96,7 @@ type box struct {
 	sandbox.Spec
 	rt   sandbox.Runtime
 	http *http.Client
+	able Abilities // of the provider, for attacks
 }
 
 // start starts a sandbox and ends it with the test.
@@ -114,7 +115,7 @@ func start(t testing.TB, rt sandbox.Runtime, spec sandbox.Spec) *box {
 
 // reach talks to a sandbox that was started before.
 func reach(rt sandbox.Runtime, spec sandbox.Spec) *box {
-	return &box{Spec: spec, rt: rt, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return &box{Spec: spec, rt: rt, http: &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return rt.Dial(ctx, spec.Session)
@@ -181,11 +182,15 @@ func (b *box) guestInside(t testing.TB) string {
 // error, or by the filter's killing it.
 func (b *box) denied(t *testing.T, root bool, attack string, args ...string) {
 	t.Helper()
+	if reason := b.able.Harmless[attack]; reason != "" {
+		t.Logf("%s is not tried on this provider: %s", attack, reason)
+		return
+	}
 	a := b.run(t, root, append([]string{b.guestInside(t), "probe", attack}, args...)...)
 	killed := a.Code == -1 && a.Out == "" // by a signal: SIGSYS
 	refused := a.Code == 0 && strings.HasPrefix(a.Out, "denied: ")
 	if !killed && !refused {
-		t.Errorf("%s %v (root inside: %v): exit %d, %q", attack, args, root, a.Code, a.Out)
+		t.Errorf("%s %v (root inside: %v): exit %d, %.300q", attack, args, root, a.Code, a.Out)
 	}
 	if testing.Verbose() {
 		t.Logf("%s %v (root inside: %v): %s", attack, args, root, strings.TrimSpace(a.Out))

@@ -16,18 +16,32 @@ import (
 )
 
 // Run checks what sandbox.Runtime promises.
-func Run(t *testing.T, open Open) {
-	t.Run("StartDialStop", func(t *testing.T) { startDialStop(t, open) })
-	t.Run("ConcurrentStarts", func(t *testing.T) { concurrentStarts(t, open) })
-	t.Run("NextProcessFindsIt", func(t *testing.T) { nextProcess(t, open) })
-	t.Run("StopLeavesNothing", func(t *testing.T) { stopLeavesNothing(t, open) })
-	t.Run("FailedStartLeavesNothing", func(t *testing.T) { failedStart(t, open) })
-	t.Run("CancelledStartLeavesNothing", func(t *testing.T) { cancelledStart(t, open) })
-	t.Run("SessionsAreApart", func(t *testing.T) { sessionsApart(t, open) })
-	t.Run("InsideIsUsable", func(t *testing.T) { usable(t, open) })
+func Run(t *testing.T, open Open, able Abilities) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, open Open, able Abilities)
+	}{
+		{"StartDialStop", startDialStop},
+		{"ConcurrentStarts", concurrentStarts},
+		{"NextProcessFindsIt", nextProcess},
+		{"StopLeavesNothing", stopLeavesNothing},
+		{"FailedStartLeavesNothing", failedStart},
+		{"CancelledStartLeavesNothing", cancelledStart},
+		{"SessionsAreApart", sessionsApart},
+		{"InsideIsUsable", usable},
+		{"FreezeThaw", freezeThaw},
+		{"StopFrozen", stopFrozen},
+		{"Usage", usage},
+		{"MemoryLimit", memoryLimit},
+		{"CPULimit", cpuLimit},
+		{"SmallLimits", smallLimits},
+		{"Attach", attach},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, open, able) })
+	}
 }
 
-func startDialStop(t *testing.T, open Open) {
+func startDialStop(t *testing.T, open Open, _ Abilities) {
 	rt := open(t, longData(t))
 	spec := Spec(t, Home(t, 1), 1)
 	if _, err := rt.Dial(t.Context(), spec.Session); !errors.Is(err, station.ErrUnavailable) {
@@ -60,7 +74,7 @@ func startDialStop(t *testing.T, open Open) {
 	}
 }
 
-func concurrentStarts(t *testing.T, open Open) {
+func concurrentStarts(t *testing.T, open Open, _ Abilities) {
 	rt := open(t, t.TempDir())
 	specs := []sandbox.Spec{Spec(t, Home(t, 1), 1), Spec(t, Home(t, 2), 2), Spec(t, Home(t, 3), 3)}
 	var all sync.WaitGroup
@@ -89,7 +103,7 @@ func concurrentStarts(t *testing.T, open Open) {
 	}
 }
 
-func nextProcess(t *testing.T, open Open) {
+func nextProcess(t *testing.T, open Open, _ Abilities) {
 	data := t.TempDir()
 	first := start(t, open(t, data), Spec(t, Home(t, 1), 1))
 	first.sh(t, "echo here > /tmp/mark")
@@ -111,20 +125,20 @@ func nextProcess(t *testing.T, open Open) {
 	}
 }
 
-func stopLeavesNothing(t *testing.T, open Open) {
+func stopLeavesNothing(t *testing.T, open Open, able Abilities) {
 	data := t.TempDir()
 	b := start(t, open(t, data), Spec(t, Home(t, 1), 1))
 	mounts := hostMounts(t)
 	// Processes that would like to stay: detached, deaf to polite signals.
 	b.sh(t, "for i in 1 2 3; do setsid sh -c 'trap \"\" HUP TERM INT; while :; do sleep 1000; done' >/dev/null 2>&1 & done")
-	inside := pidNamespace(t, b.pid(t))
-	if n := len(processesIn(t, inside)); n < 4 {
+	inside := b.processes(t, able)
+	if n := len(inside()); n < 4 && able.NoPID == "" {
 		t.Fatalf("%d processes inside", n)
 	}
 	if err := b.rt.Stop(t.Context(), b.Session); err != nil {
 		t.Fatal(err)
 	}
-	if left := processesIn(t, inside); len(left) != 0 {
+	if left := inside(); len(left) != 0 {
 		t.Errorf("processes left: %v", left)
 	}
 	Traceless(t, data, b.Session)
@@ -133,7 +147,7 @@ func stopLeavesNothing(t *testing.T, open Open) {
 	}
 }
 
-func failedStart(t *testing.T, open Open) {
+func failedStart(t *testing.T, open Open, _ Abilities) {
 	data := t.TempDir()
 	rt := open(t, data)
 	good := Spec(t, Home(t, 1), 1)
@@ -171,7 +185,7 @@ func failedStart(t *testing.T, open Open) {
 	Traceless(t, data, spec.Session)
 }
 
-func cancelledStart(t *testing.T, open Open) {
+func cancelledStart(t *testing.T, open Open, _ Abilities) {
 	data := t.TempDir()
 	rt := open(t, data)
 	start(t, rt, Spec(t, Home(t, 1), 1)) // warm, so that the cancel hits the start itself
@@ -208,7 +222,8 @@ func cancelInTheMiddle(t *testing.T, rt sandbox.Runtime, data string) {
 	}
 }
 
-func sessionsApart(t *testing.T, open Open) {
+func sessionsApart(t *testing.T, open Open, able Abilities) {
+	need(t, able.NoNamespace)
 	rt := open(t, t.TempDir())
 	home := Home(t, 1)
 	a, b := start(t, rt, Spec(t, home, 1)), start(t, rt, Spec(t, home, 1))
@@ -238,7 +253,8 @@ func sessionsApart(t *testing.T, open Open) {
 }
 
 // usable is what a person and their programs take for granted.
-func usable(t *testing.T, open Open) {
+func usable(t *testing.T, open Open, able Abilities) {
+	need(t, able.NoNamespace)
 	b := start(t, open(t, t.TempDir()), Spec(t, Home(t, 1), 1))
 	for script, want := range map[string]string{
 		"id -un && id -u && id -g":                            "ann\n1000\n1000",

@@ -45,7 +45,7 @@ func Child(t *testing.T, open Open) {
 // GuestSurvives kills a gateway and its whole process group with SIGKILL: the
 // sandbox lives on and the next gateway finds it. childTest names the test that
 // calls Child.
-func GuestSurvives(t *testing.T, open Open, childTest string) {
+func GuestSurvives(t *testing.T, open Open, _ Abilities, childTest string) {
 	data := t.TempDir()
 	spec := Spec(t, Home(t, 1), 1)
 	order, err := json.Marshal(childOrder{data, spec})
@@ -88,7 +88,7 @@ func GuestSurvives(t *testing.T, open Open, childTest string) {
 
 // StopWithoutNotes ends a sandbox of which nearly all notes are lost or
 // corrupt. Only for providers whose sandboxes have cgroups.
-func StopWithoutNotes(t *testing.T, open Open) {
+func StopWithoutNotes(t *testing.T, open Open, _ Abilities) {
 	for name, spoil := range map[string]func(t *testing.T, data, session string){
 		"no record": func(t *testing.T, data, session string) {
 			remove(t, filepath.Join(data, "sandboxes", session, "record.json"))

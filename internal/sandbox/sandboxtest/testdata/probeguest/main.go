@@ -22,6 +22,13 @@ func main() {
 		probe(os.Args[2], os.Args[3:])
 		return
 	}
+	if len(os.Args) > 2 && os.Args[1] == "count" {
+		if err := count(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "probeguest:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, "probeguest:", err)
 		os.Exit(1)

@@ -1,0 +1,35 @@
+package sandboxtest
+
+import "testing"
+
+// Abilities say what a provider honestly cannot do where it runs, each with the
+// reason in a sentence; empty: it can. The suite then checks that the provider
+// refuses as the interface says, where it says so, and skips the rest loudly.
+type Abilities struct {
+	NoFreeze    string // Freeze fails with sandbox.ErrNoFreeze
+	NoUsage     string // Usage measures nothing
+	NoMemory    string // memory is not limited
+	NoOOMName   string // what was killed for want of memory is not known
+	NoCPU       string // processor time is not limited
+	NoPIDs      string // processes are not limited
+	NoPTYs      string // terminals are not limited
+	NoInotify   string // inotify is not limited
+	NoScratch   string // /tmp and /var/tmp are not limited
+	NoAttach    string // there is no network namespace to attach to
+	NoPID       string // the guest is no process of the host that can be looked at
+	NoImage     string // Spec.Base is not taken
+	NoSudo      string // Spec.Sudo is not taken
+	NoLogBound  string // what the guest logs is not bounded
+	NoNamespace string // sandboxes are not apart in namespaces
+	// Harmless names attacks (see testdata/probeguest) that this provider lets
+	// succeed, because what they reach is the sandbox's own and not the host's.
+	Harmless map[string]string
+}
+
+// need skips a test, loudly, for a reason that is not empty.
+func need(t *testing.T, reason string) {
+	t.Helper()
+	if reason != "" {
+		t.Skip("not on this provider: " + reason)
+	}
+}
