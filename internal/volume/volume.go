@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,7 +30,10 @@ const (
 type Volumes struct {
 	data string
 	root *os.Root
-	own  bool // this process is root: homes belong to their user's host uid
+	own  bool // this process is root: homes belong to their users
+
+	mu    sync.Mutex
+	homes map[station.ID]*home // what is known of each
 }
 
 // Open returns the volumes of a data directory, making its folders when they
@@ -146,6 +150,7 @@ func (v *Volumes) Trash(ctx context.Context, ws station.Workstation, now time.Ti
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("move the home to the trash: %w", err)
 		}
+		v.forget(ws)
 		return nil
 	}
 }

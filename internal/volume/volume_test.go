@@ -72,6 +72,29 @@ func TestHomeLife(t *testing.T) {
 	}
 }
 
+// What the probe finds on this machine's disk is what mounting there does; on a
+// file system that cannot it says so, and it leaves nothing.
+func TestIDMapped(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if err := IDMapped(t.TempDir()); err == nil {
+			t.Error("an account that is not root may map a mount's ids")
+		}
+		return
+	}
+	dir := t.TempDir()
+	err := IDMapped(dir)
+	t.Log("here: ", err)
+	if again := IDMapped(dir); again != err {
+		t.Errorf("asked again: %v", again)
+	}
+	if left := files(t, dir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if err := IDMapped("/proc"); err == nil {
+		t.Error("/proc takes idmapped mounts")
+	}
+}
+
 func files(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
