@@ -8,7 +8,7 @@ PAGE_SRC := $(shell find web/src web/public web/index.html web/vite.config.ts we
 
 export GOFLAGS += -buildvcs=false
 
-.PHONY: help run setup setup-test build test check api unit race fuzz page e2e bench soak screenshots clean
+.PHONY: help run setup setup-test build test check api unit race fuzz page e2e bench soak screenshots image test-image clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 web/dist/index.html: web/node_modules/.package-lock.json $(PAGE_SRC)
 	cd web && npm run build
 
-test: setup-test build check race fuzz page e2e ## everything; what CI runs
+test: setup-test build test-image check race fuzz page e2e ## everything; what CI runs
 	@echo "make test: all passed"
 
 check: ## formatting, vet, staticcheck, house rules
@@ -67,6 +67,18 @@ bench: build ## measure; the figures are in doc/benchmarks.md
 
 screenshots: build ## retake the pictures in doc/screenshots
 	cd web && node e2e/screenshots.mjs
+
+# The recipe's hash is the name: an image is built again when its recipe changes, and once a month.
+IMAGE    = .cache/image/$(shell tools/image/build.sh --key).tar.zst
+TESTIMG  = .cache/test-image/$(shell tools/image/build.sh --key --small).tar
+
+image: build ## build the default image and import it as debian; DATA=DIR for another data directory
+	@[ -e $(IMAGE) ] || tools/image/build.sh $(IMAGE)
+	bin/staithe image import $(if $(DATA),--data $(DATA)) debian $(IMAGE)
+
+test-image: ## build the small image that tests use, where that can be done
+	@[ -e $(TESTIMG) ] || { [ "$$(id -u)" = 0 ] && command -v mmdebstrap >/dev/null; } || { echo "not root, or no mmdebstrap: tests that need an image are skipped"; exit 0; }; \
+	[ -e $(TESTIMG) ] || tools/image/build.sh --small $(TESTIMG)
 
 soak: build ## hours of fuzzing, drops and kills; SOAK=10m sets each part's time
 	@tools/soak.sh

@@ -30,6 +30,7 @@ if [ "${1:-run}" = test ]; then
 	# The tests run both runtimes, and a real browser.
 	for p in crun runc; do command -v "$p" >/dev/null 2>&1 || want "$p"; done
 	command -v newuidmap >/dev/null 2>&1 || want uidmap
+	command -v mmdebstrap >/dev/null 2>&1 || want mmdebstrap # an image for sandboxes
 	command -v chromium >/dev/null 2>&1 || want chromium
 	command -v gcc >/dev/null 2>&1 || want gcc # the race detector links with it
 	[ -e /usr/include/stdlib.h ] || want libc6-dev

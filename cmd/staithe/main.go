@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"staithe/internal/image"
 	"staithe/internal/station"
 )
 
@@ -26,6 +27,7 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
+	image.MaybeMapped()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // who asks twice does not wait: nothing is lost by a kill
@@ -72,6 +74,6 @@ Begin with:  staithe serve`,
 		SilenceErrors: true,
 	}
 	c.CompletionOptions.HiddenDefaultCmd = true
-	c.AddCommand(serveCommand(), attachCommand(), loginCommand(), doctorCommand(), adminCommand())
+	c.AddCommand(serveCommand(), attachCommand(), loginCommand(), doctorCommand(), imageCommand(), adminCommand())
 	return c
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/idmap"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 )
@@ -99,7 +100,7 @@ func checkUIDMap() sandbox.Check {
 		}
 	}
 	if _, err := newRootlessIDs(); err != nil {
-		name := userName()
+		name := idmap.Account()
 		return sandbox.Check{Name: "uid map", Detail: "the account " + name + " has no ids for sandboxes in /etc/subuid and /etc/subgid",
 			Fix: "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 " + name}
 	}
