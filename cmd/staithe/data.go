@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"staithe/internal/guestapi"
@@ -74,6 +75,26 @@ func (d *dataDir) signer() (*guestapi.Signer, error) {
 		return nil, station.Errorf(station.ErrInvalid, "bad_identity_key", "%s is damaged; move it away and start again: running sessions will have to be started anew.", path).Because(err)
 	}
 	return s, nil
+}
+
+// instance is this server's name where several share a database. It stays with
+// the data directory, of which the lock lets one server at a time be: started
+// again after a crash, it need not wait until its own leases have run out.
+func (d *dataDir) instance() (station.ID, error) {
+	path := filepath.Join(d.path, "instance")
+	b, err := os.ReadFile(path)
+	id := station.ID(strings.TrimSpace(string(b)))
+	if err == nil && id.Valid() {
+		return id, nil
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) { // none, or damaged: a new one costs half a minute
+		id = station.NewID()
+		err = writeWhole(path, []byte(id+"\n"))
+	}
+	if err != nil {
+		return "", diskError("the server's name", err)
+	}
+	return id, nil
 }
 
 // writeWhole writes a private file so that it is whole or not there.

@@ -74,6 +74,6 @@ Begin with:  staithe serve`,
 		SilenceErrors: true,
 	}
 	c.CompletionOptions.HiddenDefaultCmd = true
-	c.AddCommand(serveCommand(), attachCommand(), loginCommand(), doctorCommand(), imageCommand(), adminCommand())
+	c.AddCommand(serveCommand(), attachCommand(), keepAwakeCommand(), loginCommand(), doctorCommand(), imageCommand(), adminCommand())
 	return c
 }

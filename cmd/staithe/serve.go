@@ -169,7 +169,14 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if p.auth, err = auth.New(auth.Options{Store: p.store, Log: log}); err != nil {
 		return p, err
 	}
-	p.fleet, err = fleet.New(fleet.Options{Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log})
+	instance, err := data.instance()
+	if err != nil {
+		return p, err
+	}
+	p.fleet, err = fleet.New(fleet.Options{
+		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
+		Data: data.path, Instance: instance,
+	})
 	if err != nil {
 		return p, err
 	}
@@ -221,6 +228,9 @@ func (p *program) offerSetup(ctx context.Context, out io.Writer) error {
 
 func (p *program) close() error {
 	var errs []error
+	if p.fleet != nil {
+		p.fleet.Close()
+	}
 	if p.runtime != nil {
 		errs = append(errs, p.runtime.Close())
 	}

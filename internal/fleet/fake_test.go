@@ -28,8 +28,10 @@ type fakeStore struct {
 	fleet.Store
 	mu       sync.Mutex
 	sessions []station.Session
-	full     bool // nothing can be changed
-	disabled bool // the user
+	until    map[station.ID]time.Time // their leases
+	full     bool                     // nothing can be changed
+	away     bool                     // leases cannot be reached
+	disabled bool                     // the user
 }
 
 func (f *fakeStore) User(context.Context, station.ID) (station.User, error) {
@@ -72,11 +74,87 @@ func (f *fakeStore) SessionByRef(_ context.Context, _ station.ID, ref string) (s
 	return station.Session{}, station.ErrNotFound
 }
 
-func (f *fakeStore) CreateSession(_ context.Context, s station.Session) error {
+func (f *fakeStore) CreateSession(_ context.Context, s station.Session, lease time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sessions = append(f.sessions, s)
+	f.lease(s.ID, s.Holder, lease)
 	return nil
+}
+
+// lease notes one; the caller holds f.mu.
+func (f *fakeStore) lease(id, holder station.ID, until time.Time) {
+	if f.until == nil {
+		f.until = map[station.ID]time.Time{}
+	}
+	f.find(string(id)).Holder, f.until[id] = holder, until
+}
+
+func (f *fakeStore) TakeLease(_ context.Context, id, holder station.ID, now, until time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.find(string(id))
+	switch {
+	case s == nil:
+		return station.ErrNotFound
+	case f.away:
+		return station.ErrUnavailable
+	case s.Holder != "" && s.Holder != holder && now.Before(f.until[id]):
+		return station.Errorf(station.ErrConflict, "other_server", "Another server's.")
+	}
+	f.lease(id, holder, until)
+	return nil
+}
+
+func (f *fakeStore) RenewLeases(_ context.Context, holder station.ID, until time.Time) (ids []station.ID, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return nil, station.ErrUnavailable
+	}
+	for _, s := range f.sessions {
+		if s.Holder == holder {
+			f.until[s.ID] = until
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids, nil
+}
+
+func (f *fakeStore) DropLease(_ context.Context, id, holder station.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.find(string(id)); s != nil && s.Holder == holder {
+		s.Holder = ""
+	}
+	return nil
+}
+
+// change does something to a session's record.
+func (f *fakeStore) change(id station.ID, do func(*station.Session)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.find(string(id))
+	switch {
+	case f.full:
+		return station.ErrNoSpace
+	case s == nil:
+		return station.ErrNotFound
+	}
+	do(s)
+	return nil
+}
+
+func (f *fakeStore) RenameSession(_ context.Context, id station.ID, name string) error {
+	return f.change(id, func(s *station.Session) { s.Name = name })
+}
+
+func (f *fakeStore) SetKeepAwake(_ context.Context, id station.ID, until time.Time) error {
+	return f.change(id, func(s *station.Session) { s.KeepAwakeUntil = until })
+}
+
+func (f *fakeStore) SetNotice(_ context.Context, id station.ID, n station.Notice) error {
+	return f.change(id, func(s *station.Session) { s.Notice = n })
 }
 
 func (f *fakeStore) UpdateSession(_ context.Context, s station.Session) error {
@@ -85,11 +163,15 @@ func (f *fakeStore) UpdateSession(_ context.Context, s station.Session) error {
 	if f.full {
 		return station.ErrNoSpace
 	}
-	if old := f.find(string(s.ID)); old != nil {
-		*old = s
-		return nil
+	old := f.find(string(s.ID))
+	switch {
+	case old == nil:
+		return station.ErrNotFound
+	case old.Holder != s.Holder:
+		return station.Errorf(station.ErrConflict, "other_server", "Another server's.")
 	}
-	return station.ErrNotFound
+	old.State, old.Reason, old.Frozen, old.SleptAt, old.ActiveAt = s.State, s.Reason, s.Frozen, s.SleptAt, s.ActiveAt
+	return nil
 }
 
 func (f *fakeStore) DeleteSession(_ context.Context, id station.ID) error {
@@ -200,7 +282,7 @@ func newFake(t *testing.T, serve func(net.Conn)) (*fleet.Fleet, *fakeStore, *fak
 		t.Fatal(err)
 	}
 	st, rt := &fakeStore{}, &fakeRuntime{serve: serve}
-	f, err := fleet.New(fleet.Options{Store: st, Runtime: rt, Volumes: vol, Signer: signer, GuestPath: "/guest", Log: slog.New(slog.DiscardHandler)})
+	f, err := fleet.New(fleet.Options{Store: st, Runtime: rt, Volumes: vol, Signer: signer, GuestPath: "/guest", Data: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -15,29 +17,55 @@ import (
 
 // Store is what fleet needs of the database.
 type Store interface {
-	CreateSession(ctx context.Context, s station.Session) error // ErrConflict when the user has one of that name
+	// CreateSession adds a session that s.Holder runs until lease.
+	// ErrConflict when the user has one of that name.
+	CreateSession(ctx context.Context, s station.Session, lease time.Time) error
 	Session(ctx context.Context, id station.ID) (station.Session, error)
 	// SessionByRef finds a user's session by id or name; an id wins. Another
 	// user's is ErrNotFound.
 	SessionByRef(ctx context.Context, user station.ID, ref string) (station.Session, error)
 	Sessions(ctx context.Context, user station.ID) ([]station.Session, error) // oldest first
 	AllSessions(ctx context.Context) ([]station.Session, error)
-	// UpdateSession stores name, class, state, reason and activity.
+	// UpdateSession stores state, reason, frozen and the times. ErrConflict when
+	// another server than s.Holder runs it by now.
 	UpdateSession(ctx context.Context, s station.Session) error
+	RenameSession(ctx context.Context, id station.ID, name string) error
+	SetKeepAwake(ctx context.Context, id station.ID, until time.Time) error
+	SetNotice(ctx context.Context, id station.ID, n station.Notice) error
 	DeleteSession(ctx context.Context, id station.ID) error
+
+	// TakeLease makes holder the one that runs a session, RenewLeases says which
+	// it runs, DropLease ends it. ErrConflict when another's has not run out.
+	TakeLease(ctx context.Context, id, holder station.ID, now, until time.Time) error
+	RenewLeases(ctx context.Context, holder station.ID, until time.Time) ([]station.ID, error)
+	DropLease(ctx context.Context, id, holder station.ID) error
+
 	Workstation(ctx context.Context, user station.ID) (station.Workstation, error)
 	User(ctx context.Context, id station.ID) (station.User, error)
 }
 
-// Options are the parts a fleet works with; all but Clock are required.
+// Options are the parts a fleet works with.
 type Options struct {
 	Store     Store
 	Runtime   sandbox.Runtime
 	Volumes   *volume.Volumes
 	Signer    *guestapi.Signer
 	GuestPath string // the staithe-guest binary on the host
+	Data      string // the data directory; what stopped sessions showed is kept in DATA/parked
 	Log       *slog.Logger
-	Clock     func() time.Time // nil: time.Now
+
+	// Instance names this server in leases. One that is kept in the data
+	// directory finds its sessions again at once after a crash; of one name at
+	// most one server may run. Empty: a random name.
+	Instance station.ID
+	// Classes are the kinds of session there are. Empty: one, DefaultClass, over
+	// the host's programs, without a network, that never sleeps by itself.
+	Classes []station.Class
+	// DefaultClass is the class of a session that names none; empty: the first.
+	DefaultClass string
+	Images       Images           // nil: no class has an image
+	Network      Network          // nil: no class has a network
+	Clock        func() time.Time // nil: time.Now
 }
 
 // Fleet runs all users' sessions. Safe for concurrent use: operations on one
@@ -48,29 +76,53 @@ type Fleet struct {
 	volumes *volume.Volumes
 	signer  *guestapi.Signer
 	guest   string
+	parked  string // folder of what stopped sessions showed
 	log     *slog.Logger
 	now     func() time.Time
+	id      station.ID // this server's name in leases
+	classes classes
+	images  Images
+	network Network
 
 	sessions sandbox.KeyLock // one operation per session
 	users    sandbox.KeyLock // a user's home and set of sessions; held with a session only while that one is in no list
 
+	ending   context.Context // ends with Close: for what waits beside operations
+	end      context.CancelFunc
+	watchers sync.WaitGroup // goroutines that wait for guests' ends
+
 	mu      sync.Mutex
 	clients map[station.ID]*guestapi.Client
+	watched map[station.ID]*watched
+	leased  map[station.ID]time.Time // until when each session is surely ours
 	onEnd   []func(session station.ID, deleted bool)
 }
 
 // New returns a fleet. Call Recover once before anything else, and Run.
 func New(o Options) (*Fleet, error) {
-	if o.Store == nil || o.Runtime == nil || o.Volumes == nil || o.Signer == nil || o.Log == nil || o.GuestPath == "" {
+	if o.Store == nil || o.Runtime == nil || o.Volumes == nil || o.Signer == nil || o.Log == nil || o.GuestPath == "" || o.Data == "" {
 		return nil, errors.New("fleet: a required part is missing")
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Fleet{
+	if o.Instance == "" {
+		o.Instance = station.NewID()
+	}
+	classes, err := newClasses(o)
+	if err != nil {
+		return nil, err
+	}
+	f := &Fleet{
 		store: o.Store, runtime: o.Runtime, volumes: o.Volumes, signer: o.Signer, guest: o.GuestPath, log: o.Log, now: o.Clock,
-		clients: map[station.ID]*guestapi.Client{},
-	}, nil
+		parked: filepath.Join(o.Data, "parked"), id: o.Instance, classes: classes, images: o.Images, network: o.Network,
+		clients: map[station.ID]*guestapi.Client{}, watched: map[station.ID]*watched{}, leased: map[station.ID]time.Time{},
+	}
+	if err := os.MkdirAll(f.parked, 0o700); err != nil {
+		return nil, err
+	}
+	f.ending, f.end = context.WithCancel(context.Background())
+	return f, nil
 }
 
 // OnEnd registers f to be called when a session was put to sleep, died or was
@@ -83,11 +135,17 @@ func (f *Fleet) OnEnd(fn func(session station.ID, deleted bool)) {
 	f.onEnd = append(f.onEnd, fn)
 }
 
-// ended forgets the session's client and tells everyone.
+// ended forgets what is known of the session's sandbox and tells everyone.
 func (f *Fleet) ended(session station.ID, deleted bool) {
 	f.mu.Lock()
 	client := f.clients[session]
 	delete(f.clients, session)
+	if w := f.watched[session]; w != nil {
+		w.forget()
+		if deleted || len(w.holds) == 0 {
+			delete(f.watched, session)
+		}
+	}
 	listeners := f.onEnd
 	f.mu.Unlock()
 	for _, fn := range listeners {
@@ -129,8 +187,11 @@ func (f *Fleet) client(session station.ID) *guestapi.Client {
 	return c
 }
 
-// Close frees idle connections to guests. Sandboxes live on.
+// Close frees idle connections to guests and waits for what watches them.
+// Sandboxes live on.
 func (f *Fleet) Close() {
+	f.end()
+	f.watchers.Wait()
 	f.mu.Lock()
 	clients := f.clients
 	f.clients = map[station.ID]*guestapi.Client{}

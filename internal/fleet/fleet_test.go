@@ -80,6 +80,9 @@ type setup struct {
 	data  string
 	seed  []byte
 	guest string
+
+	instance station.ID
+	classes  []station.Class
 }
 
 func newSetup(t *testing.T) setup {
@@ -87,7 +90,7 @@ func newSetup(t *testing.T) setup {
 	if os.Geteuid() != 0 {
 		t.Skip("real sandboxes are tested as root")
 	}
-	s := setup{data: t.TempDir(), seed: guestapi.NewSeed(), guest: guestBinary}
+	s := setup{data: t.TempDir(), seed: guestapi.NewSeed(), guest: guestBinary, instance: station.NewID()}
 	t.Cleanup(func() { s.stopAll(t) })
 	return s
 }
@@ -132,7 +135,8 @@ func (s setup) start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{store: db, runtime: &counting{Runtime: rt}}
-	w.Fleet, err = fleet.New(fleet.Options{Store: db, Runtime: w.runtime, Volumes: vol, Signer: signer, GuestPath: s.guest, Log: slog.New(slog.DiscardHandler)})
+	w.Fleet, err = fleet.New(fleet.Options{Store: db, Runtime: w.runtime, Volumes: vol, Signer: signer, GuestPath: s.guest, Data: s.data, Instance: s.instance,
+		Log: slog.New(slog.DiscardHandler), Classes: s.classes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +255,7 @@ func TestSessionLife(t *testing.T) {
 	}
 	pid := w.pid(t, s.ID)
 
-	slept, err := w.Sleep(t.Context(), ann, "main")
+	slept, err := w.Sleep(t.Context(), ann, "main", true)
 	if err != nil || slept.State != station.StateAsleep || slept.Reason == "" || slept.WhyAwake != "" {
 		t.Fatalf("sleep: %+v %v", slept, err)
 	}
@@ -266,7 +270,7 @@ func TestSessionLife(t *testing.T) {
 	if again := w.pid(t, s.ID); again == 0 || again == pid {
 		t.Fatalf("guest is %d, was %d", again, pid)
 	}
-	if n := len(w.tabs(t, s)); n != 0 {
+	if n := len(w.tabs(t, s)); n != 1 {
 		t.Fatalf("%d tabs after a wake", n)
 	}
 	if _, err := w.Rename(t.Context(), ann, "main", "work"); err != nil {
@@ -297,7 +301,7 @@ func TestOthersSessionsAreNotFound(t *testing.T) {
 	for _, ref := range []string{string(s.ID), "main"} {
 		_, err1 := w.Get(t.Context(), bob, ref)
 		_, err2 := w.Wake(t.Context(), bob, ref)
-		_, err3 := w.Sleep(t.Context(), bob, ref)
+		_, err3 := w.Sleep(t.Context(), bob, ref, false)
 		_, err4 := w.Rename(t.Context(), bob, ref, "mine")
 		for i, err := range []error{err1, err2, err3, err4, w.Delete(t.Context(), bob, ref)} {
 			if !errors.Is(err, station.ErrNotFound) {
@@ -313,7 +317,7 @@ func TestConcurrentWakesStartOne(t *testing.T) {
 	w := newSetup(t).start(t)
 	ann := w.user(t, "ann")
 	s := w.create(t, ann, "main")
-	if _, err := w.Sleep(t.Context(), ann, "main"); err != nil {
+	if _, err := w.Sleep(t.Context(), ann, "main", true); err != nil {
 		t.Fatal(err)
 	}
 	w.runtime.starts.Store(0)

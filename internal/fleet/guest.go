@@ -35,6 +35,14 @@ func (f *Fleet) spec(ctx context.Context, s station.Session) (sandbox.Spec, erro
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
+	class, err := f.classOf(s)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
+	base, err := f.base(ctx, class)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
 	ws, err := f.store.Workstation(ctx, s.User)
 	if err != nil {
 		return sandbox.Spec{}, fmt.Errorf("the session's workstation: %w", err)
@@ -43,10 +51,12 @@ func (f *Fleet) spec(ctx context.Context, s station.Session) (sandbox.Spec, erro
 	if err != nil {
 		return sandbox.Spec{}, fmt.Errorf("encode guest config: %w", err)
 	}
-	return sandbox.Spec{
+	spec := sandbox.Spec{
 		Session: s.ID, Hostname: s.Name, UserName: user.Name, Home: f.volumes.Path(ws),
 		UIDRange: ws.UIDRange, Guest: f.guest, Config: string(config),
-	}, nil
+		Runtime: class.Runtime, Base: base, Sudo: class.Sudo, Limits: class.Limits,
+	}
+	return spec, f.attach(&spec, class)
 }
 
 func (f *Fleet) guestConfig(s station.Session, user station.User) guestapi.Config {
@@ -56,7 +66,7 @@ func (f *Fleet) guestConfig(s station.Session, user station.User) guestapi.Confi
 		User: user.Name, UID: station.SandboxUID, GID: station.SandboxUID, Home: home, Shell: "/bin/bash",
 		Env: []string{
 			"TERM=xterm-256color", "COLORTERM=truecolor", "LANG=C.UTF-8",
-			"PATH=" + home + "/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"PATH=" + home + "/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/staithe/bin",
 			"USER=" + user.Name, "LOGNAME=" + user.Name, "HOME=" + home, "SHELL=/bin/bash",
 			fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", station.SandboxUID),
 			"STAITHE_SESSION=" + string(s.ID),
@@ -79,11 +89,17 @@ func (f *Fleet) boot(ctx context.Context, s station.Session) error {
 	if before {
 		return f.answers(ctx, s, adoptLimit)
 	}
-	if err := f.runtime.Start(ctx, spec); err != nil {
-		return err
+	f.mu.Lock()
+	w := f.watch(s.ID)
+	w.forget()
+	w.usage, w.measured = sandbox.Usage{}, true // it has used nothing yet
+	f.mu.Unlock()
+	err = f.runtime.Start(ctx, spec)
+	if err == nil {
+		err = f.answers(ctx, s, healthLimit)
 	}
-	if err := f.answers(ctx, s, healthLimit); err != nil {
-		if e := f.runtime.Stop(ctx, s.ID); e != nil {
+	if err != nil {
+		if e := f.dismantle(context.WithoutCancel(ctx), s.ID); e != nil {
 			return fmt.Errorf("%w; and its sandbox: %w", err, e)
 		}
 		return err
@@ -101,11 +117,16 @@ func (f *Fleet) answers(ctx context.Context, s station.Session, limit time.Durat
 		return err
 	}
 	// Health is answered to anyone; this only to our signature.
-	_, err := c.Tabs(ctx, guestapi.Identity{User: s.User, Name: "staithe", Role: station.RoleViewer})
+	_, err := c.Tabs(ctx, server(s, station.RoleViewer))
 	if errors.Is(err, station.ErrUnauthenticated) {
 		return errForeign.Because(err)
 	}
 	return err
+}
+
+// server is how this server presents itself to a session's guest.
+func server(s station.Session, role station.Role) guestapi.Identity {
+	return guestapi.Identity{User: s.User, Name: "staithe", Role: role}
 }
 
 // running says whether a session has a live sandbox now.

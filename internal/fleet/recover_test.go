@@ -143,7 +143,7 @@ func TestRecoverLeavesForeignGuestAlone(t *testing.T) {
 	if w.pid(t, main.ID) != pid {
 		t.Fatal("the living sandbox was destroyed")
 	}
-	if _, err := w.Sleep(t.Context(), ann, "main"); err != nil {
+	if _, err := w.Sleep(t.Context(), ann, "main", false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Wake(t.Context(), ann, "main"); err != nil {

@@ -9,9 +9,6 @@ import (
 	"staithe/internal/station"
 )
 
-// DefaultClass is the one class of sandbox there is so far.
-const DefaultClass = "standard"
-
 // operationLimit bounds one operation once it has begun. It then runs to its
 // end also when the person who asked has gone: half a session helps nobody.
 const operationLimit = time.Minute
@@ -20,10 +17,7 @@ const operationLimit = time.Minute
 // host's memory.
 const maxSessions = 50
 
-const (
-	whyRunning  = "it runs until you put it to sleep"
-	reasonAsked = "you put it to sleep"
-)
+const reasonAsked = "you put it to sleep"
 
 // Create makes a session of that name and class (empty: the default) and its
 // sandbox, and the user's home when there is none. When the sandbox cannot be
@@ -32,17 +26,15 @@ const (
 // station.ErrLimited for one session too many, and what the sandbox's start
 // returns.
 func (f *Fleet) Create(ctx context.Context, user station.ID, name, class string) (station.Session, error) {
-	if class == "" {
-		class = DefaultClass
-	}
-	if class != DefaultClass {
-		return station.Session{}, station.Errorf(station.ErrInvalid, "bad_class", "There is no session class %+q; leave it out or take %s.", class, DefaultClass)
+	kind, err := f.choose(class)
+	if err != nil {
+		return station.Session{}, err
 	}
 	if err := station.CheckName("session", name); err != nil {
 		return station.Session{}, err
 	}
 	now := f.stamp()
-	s := station.Session{ID: station.NewID(), User: user, Name: name, Class: class, State: station.StateStarting, CreatedAt: now, ActiveAt: now}
+	s := station.Session{ID: station.NewID(), User: user, Name: name, Class: kind.Name, State: station.StateStarting, CreatedAt: now, ActiveAt: now, Holder: f.id}
 	ctx, end, err := f.begin(ctx, s.ID)
 	if err != nil {
 		return station.Session{}, err
@@ -55,14 +47,16 @@ func (f *Fleet) Create(ctx context.Context, user station.ID, name, class string)
 	if err == nil {
 		made, e := f.mark(ctx, s, station.StateRunning, "")
 		if e == nil {
+			f.watchDeath(s.ID)
 			return made, nil
 		}
 		err = e
-		if e := f.runtime.Stop(ctx, s.ID); e != nil { // the record stays: Run finds both
+		if e := f.dismantle(ctx, s.ID); e != nil { // the record stays: Run finds both
 			return station.Session{}, fmt.Errorf("%w; and its sandbox: %w", err, e)
 		}
 	}
 	f.ended(s.ID, true)
+	f.setLease(s.ID, time.Time{})
 	if e := f.store.DeleteSession(ctx, s.ID); e != nil && !errors.Is(e, station.ErrNotFound) {
 		err = fmt.Errorf("%w; and its record: %w", err, e)
 	}
@@ -90,14 +84,19 @@ func (f *Fleet) enter(ctx context.Context, s station.Session) error {
 	if err := f.makeHome(ctx, s.User); err != nil {
 		return err
 	}
-	return f.store.CreateSession(ctx, s)
+	until := f.stamp().Add(leaseLife)
+	if err := f.store.CreateSession(ctx, s, until); err != nil {
+		return err
+	}
+	f.setLease(s.ID, until)
+	return nil
 }
 
 // List returns a user's sessions, oldest first.
 func (f *Fleet) List(ctx context.Context, user station.ID) ([]station.Session, error) {
 	list, err := f.store.Sessions(ctx, user)
 	for i := range list {
-		list[i] = explained(list[i])
+		list[i] = f.explain(list[i])
 	}
 	return list, err
 }
@@ -106,7 +105,10 @@ func (f *Fleet) List(ctx context.Context, user station.ID) ([]station.Session, e
 // station.ErrNotFound.
 func (f *Fleet) Get(ctx context.Context, user station.ID, ref string) (station.Session, error) {
 	s, err := f.store.SessionByRef(ctx, user, ref)
-	return explained(s), err
+	if err != nil {
+		return s, err
+	}
+	return f.explain(s), nil
 }
 
 // Rename gives a session another name. Inside, the host name follows at the
@@ -115,20 +117,20 @@ func (f *Fleet) Rename(ctx context.Context, user station.ID, ref, name string) (
 	if err := station.CheckName("session", name); err != nil {
 		return station.Session{}, err
 	}
-	ctx, s, end, err := f.take(ctx, user, ref)
+	s, err := f.store.SessionByRef(ctx, user, ref)
 	if err != nil {
+		return s, err
+	}
+	if err := f.store.RenameSession(ctx, s.ID, name); err != nil {
 		return station.Session{}, err
 	}
-	defer end()
 	s.Name = name
-	if err := f.store.UpdateSession(ctx, s); err != nil {
-		return station.Session{}, err
-	}
-	return explained(s), nil
+	return f.explain(s), nil
 }
 
-// Delete ends a session for good; the home stays. The record goes first: when
-// the sandbox cannot be ended now, Run tries again.
+// Delete ends a session for good; the home stays. Programs in it are asked to
+// end first. The record goes before the sandbox: when that cannot be ended now,
+// Run tries again.
 func (f *Fleet) Delete(ctx context.Context, user station.ID, ref string) error {
 	ctx, s, end, err := f.take(ctx, user, ref)
 	if err != nil {
@@ -139,11 +141,15 @@ func (f *Fleet) Delete(ctx context.Context, user station.ID, ref string) error {
 		return err
 	}
 	f.ended(s.ID, true)
-	return f.runtime.Stop(ctx, s.ID)
+	f.setLease(s.ID, time.Time{})
+	f.sayGoodbye(ctx, s, false)
+	return errors.Join(f.dismantle(ctx, s.ID), f.forgetParked(s.ID))
 }
 
-// Wake starts a session's sandbox if none runs; many wakes at once start one.
-// When it cannot be started, the session is failed and the error says why.
+// Wake makes a session run: a frozen one goes on where it was, for another a
+// sandbox is started if none runs; many wakes at once start one. When it cannot
+// be started, the session is failed and the error says why. Call it for a
+// person's act only.
 func (f *Fleet) Wake(ctx context.Context, user station.ID, ref string) (station.Session, error) {
 	ctx, s, end, err := f.take(ctx, user, ref)
 	if err != nil {
@@ -151,36 +157,51 @@ func (f *Fleet) Wake(ctx context.Context, user station.ID, ref string) (station.
 	}
 	defer end()
 	if s.State == station.StateRunning && f.answers(ctx, s, adoptLimit) == nil {
-		return explained(s), nil
+		f.touch(s.ID)
+		return f.explain(s), nil
 	}
+	if s.Frozen {
+		if woken, there, err := f.thaw(ctx, s); there {
+			return woken, err
+		}
+	}
+	slept := s
+	s.Frozen = false
 	if s, err = f.mark(ctx, s, station.StateStarting, ""); err != nil {
 		return station.Session{}, err
 	}
 	if err := f.boot(ctx, s); err != nil {
-		f.ended(s.ID, false)
-		if _, e := f.mark(ctx, s, station.StateFailed, sentence(err)); e != nil {
-			err = fmt.Errorf("%w; and its record: %w", err, e)
-		}
-		return station.Session{}, err
+		return station.Session{}, f.failed(ctx, s, err)
 	}
-	s.ActiveAt = f.stamp()
-	return f.mark(ctx, s, station.StateRunning, "")
+	notice := f.unpark(ctx, slept)
+	return f.awake(ctx, s, notice)
 }
 
-// Sleep ends a session's sandbox and keeps the session.
-func (f *Fleet) Sleep(ctx context.Context, user station.ID, ref string) (station.Session, error) {
-	ctx, s, end, err := f.take(ctx, user, ref)
+// awake marks a session running because a person woke it. What it was told
+// before is over.
+func (f *Fleet) awake(ctx context.Context, s station.Session, notice station.Notice) (station.Session, error) {
+	s.ActiveAt, s.Frozen, s.SleptAt = f.stamp(), false, time.Time{}
+	f.touch(s.ID)
+	s, err := f.mark(ctx, s, station.StateRunning, "")
 	if err != nil {
-		return station.Session{}, err
+		return s, err
 	}
-	defer end()
-	// The record first: from here on Guest refuses, and what is connected is
-	// told the reason instead of finding the line dead.
-	if s, err = f.mark(ctx, s, station.StateAsleep, reasonAsked); err != nil {
-		return station.Session{}, err
+	f.watchDeath(s.ID)
+	if s.Notice != notice {
+		s.Notice = notice
+		err = f.store.SetNotice(ctx, s.ID, notice)
 	}
+	return f.explain(s), err
+}
+
+// failed notes that a session could not be started, and why.
+func (f *Fleet) failed(ctx context.Context, s station.Session, err error) error {
 	f.ended(s.ID, false)
-	return s, f.runtime.Stop(ctx, s.ID)
+	s.Frozen = false
+	if _, e := f.mark(ctx, s, station.StateFailed, sentence(err)); e != nil {
+		err = fmt.Errorf("%w; and its record: %w", err, e)
+	}
+	return err
 }
 
 // begin takes the session's turn and gives the operation a life of its own.
@@ -193,8 +214,9 @@ func (f *Fleet) begin(ctx context.Context, id station.ID) (context.Context, func
 	return ctx, func() { cancel(); unlock() }, nil
 }
 
-// take finds a user's session, takes its turn and reads it again: it may have
-// changed, or gone, while we waited.
+// take finds a user's session, takes its turn and its lease and reads it again:
+// it may have changed, or gone, while we waited. The error wraps
+// station.ErrConflict when another server runs it.
 func (f *Fleet) take(ctx context.Context, user station.ID, ref string) (context.Context, station.Session, func(), error) {
 	s, err := f.store.SessionByRef(ctx, user, ref)
 	if err != nil {
@@ -204,7 +226,10 @@ func (f *Fleet) take(ctx context.Context, user station.ID, ref string) (context.
 	if err != nil {
 		return ctx, s, nil, err
 	}
-	if s, err = f.store.Session(ctx, s.ID); err != nil {
+	if err = f.lease(ctx, s.ID); err == nil {
+		s, err = f.store.Session(ctx, s.ID)
+	}
+	if err != nil {
 		end()
 		return ctx, s, nil, err
 	}
@@ -214,16 +239,7 @@ func (f *Fleet) take(ctx context.Context, user station.ID, ref string) (context.
 // mark stores a session's state.
 func (f *Fleet) mark(ctx context.Context, s station.Session, state station.SessionState, reason string) (station.Session, error) {
 	s.State, s.Reason = state, reason
-	return explained(s), f.store.UpdateSession(ctx, s)
-}
-
-// explained fills in what is said but not stored.
-func explained(s station.Session) station.Session {
-	s.WhyAwake = ""
-	if s.State == station.StateRunning {
-		s.WhyAwake = whyRunning
-	}
-	return s
+	return f.explain(s), f.store.UpdateSession(ctx, s)
 }
 
 // sentence is what a person may be told of an error.

@@ -83,6 +83,8 @@ func (o operation) sample(known map[string]string) any {
 			} else if required, _ := schema["required"].([]any); slices.Contains(required, any(name)) {
 				out[name] = "sample-text"
 			}
+		case "integer":
+			out[name] = 60
 		case "array":
 			if name == "scopes" {
 				out[name] = []string{"*"}

@@ -16,6 +16,7 @@ import (
 
 	"staithe/internal/auth"
 	"staithe/internal/config"
+	"staithe/internal/fleet"
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
 )
@@ -30,7 +31,11 @@ type Fleet interface {
 	Rename(ctx context.Context, user station.ID, ref, name string) (station.Session, error)
 	Delete(ctx context.Context, user station.ID, ref string) error
 	Wake(ctx context.Context, user station.ID, ref string) (station.Session, error)
-	Sleep(ctx context.Context, user station.ID, ref string) (station.Session, error)
+	Sleep(ctx context.Context, user station.ID, ref string, stop bool) (station.Session, error)
+	KeepAwake(ctx context.Context, user station.ID, ref string, d time.Duration) (station.Session, error)
+	DismissNotice(ctx context.Context, user station.ID, ref string) error
+	NetworkStatus(ctx context.Context, user station.ID, ref string) (fleet.NetworkStatus, error)
+	Hold(session station.ID, what string) (release func())                   // it does not go to sleep by itself until then
 	Guest(ctx context.Context, session station.ID) (*guestapi.Client, error) // never wakes
 	CreateHome(ctx context.Context, user station.ID) error
 	RemoveUser(ctx context.Context, user station.ID) error

@@ -43,6 +43,9 @@ func (g *Gateway) mux(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r, err)
 		return
 	}
+	// Connected, the session stays awake, be the page shown or in the background;
+	// one that sleeps has refused us above.
+	defer g.fleet.Hold(s.ID, "you are connected")()
 	client, err := accept(w, r, wire.Subprotocol)
 	if err != nil {
 		guest.CloseNow()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"staithe/internal/auth"
+	"staithe/internal/fleet"
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
 	"staithe/internal/store"
@@ -26,6 +27,7 @@ type testFleet struct {
 	guests map[station.ID]*stubGuest
 	onEnd  []func(station.ID, bool)
 	homes  map[station.ID]bool
+	holds  map[station.ID]int
 }
 
 func newTestFleet(t testing.TB, s *store.Store) *testFleet {
@@ -33,7 +35,7 @@ func newTestFleet(t testing.TB, s *store.Store) *testFleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testFleet{t: t, store: s, signer: signer, dir: t.TempDir(), guests: map[station.ID]*stubGuest{}, homes: map[station.ID]bool{}}
+	return &testFleet{t: t, store: s, signer: signer, dir: t.TempDir(), guests: map[station.ID]*stubGuest{}, homes: map[station.ID]bool{}, holds: map[station.ID]int{}}
 }
 
 func (f *testFleet) OnEnd(fn func(station.ID, bool)) { f.onEnd = append(f.onEnd, fn) }
@@ -62,7 +64,7 @@ func (f *testFleet) Create(ctx context.Context, user station.ID, name, class str
 	if f.failing != nil {
 		s.State, s.Reason = station.StateFailed, "no runtime"
 	}
-	if err := f.store.CreateSession(ctx, s); err != nil {
+	if err := f.store.CreateSession(ctx, s, time.Time{}); err != nil {
 		return station.Session{}, err
 	}
 	if f.failing != nil {
@@ -94,7 +96,7 @@ func (f *testFleet) Rename(ctx context.Context, user station.ID, ref, name strin
 		return s, err
 	}
 	s.Name = name
-	return s, f.store.UpdateSession(ctx, s)
+	return s, f.store.RenameSession(ctx, s.ID, name)
 }
 
 func (f *testFleet) Delete(ctx context.Context, user station.ID, ref string) error {
@@ -132,7 +134,40 @@ func (f *testFleet) Wake(ctx context.Context, user station.ID, ref string) (stat
 	return s, f.store.UpdateSession(ctx, s)
 }
 
-func (f *testFleet) Sleep(ctx context.Context, user station.ID, ref string) (station.Session, error) {
+func (f *testFleet) KeepAwake(ctx context.Context, user station.ID, ref string, d time.Duration) (station.Session, error) {
+	s, err := f.Get(ctx, user, ref)
+	if err != nil {
+		return s, err
+	}
+	s.KeepAwakeUntil = time.Now().Add(d)
+	return s, f.store.SetKeepAwake(ctx, s.ID, s.KeepAwakeUntil)
+}
+
+func (f *testFleet) DismissNotice(ctx context.Context, user station.ID, ref string) error {
+	s, err := f.Get(ctx, user, ref)
+	if err != nil {
+		return err
+	}
+	return f.store.SetNotice(ctx, s.ID, station.Notice{})
+}
+
+func (f *testFleet) NetworkStatus(ctx context.Context, user station.ID, ref string) (fleet.NetworkStatus, error) {
+	_, err := f.Get(ctx, user, ref)
+	return fleet.NetworkStatus{Mode: station.NetworkNone}, err
+}
+
+func (f *testFleet) Hold(session station.ID, _ string) func() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds[session]++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.holds[session]--
+	}
+}
+
+func (f *testFleet) Sleep(ctx context.Context, user station.ID, ref string, _ bool) (station.Session, error) {
 	s, err := f.Get(ctx, user, ref)
 	if err != nil {
 		return s, err

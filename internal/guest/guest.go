@@ -37,6 +37,8 @@ type Guest struct {
 	opt      Options
 	verifier guestapi.Verifier
 	http     *http.Server
+	sampler  *sampler
+	wishes   wishes
 	work     sync.WaitGroup // goroutines that end with their tab or connection
 
 	mu    sync.Mutex
@@ -48,7 +50,7 @@ type Guest struct {
 // New makes a guest; Serve runs it.
 func New(opt Options) *Guest {
 	g := &Guest{
-		opt: opt, conns: map[*conn]struct{}{},
+		opt: opt, conns: map[*conn]struct{}{}, sampler: newSampler(opt.Config),
 		verifier: guestapi.Verifier{Key: opt.Config.PublicKey, Session: opt.Config.Session},
 	}
 	g.http = &http.Server{

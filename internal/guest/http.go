@@ -28,6 +28,12 @@ func (g *Guest) routes() http.Handler {
 	mux.HandleFunc("POST "+guestapi.PathTabs, g.identified(g.createTab))
 	mux.HandleFunc("PATCH "+guestapi.PathTabs+"/{tab}", g.identified(g.patchTab))
 	mux.HandleFunc("DELETE "+guestapi.PathTabs+"/{tab}", g.identified(g.deleteTab))
+	mux.HandleFunc("GET "+guestapi.PathActivity, g.identified(g.activity))
+	mux.HandleFunc("GET "+guestapi.PathPark, g.identified(g.snapshot))
+	mux.HandleFunc("POST "+guestapi.PathPark, g.identified(g.park))
+	mux.HandleFunc("POST "+guestapi.PathRestore, g.identified(g.restore))
+	mux.HandleFunc("POST "+guestapi.PathShutdown, g.identified(g.shutdown))
+	mux.HandleFunc("POST "+guestapi.PathNotice, g.identified(g.notice))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, station.Errorf(station.ErrNotFound, "no_such_route", "The guest has no such route; staithe and its guest may be of different versions: restart the session."))
 	})

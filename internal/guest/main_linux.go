@@ -52,6 +52,16 @@ func Main(version string, log *slog.Logger) error {
 	reaper := terminal.NewReaper(os.Getpid() == 1)
 	defer reaper.Close()
 	g := New(Options{Config: cfg, Spawner: terminal.Local{Start: reaper.Start}, Version: version, Log: log})
+	if dir := runDir(); dir != "" {
+		inside, err := g.openInside(dir)
+		if err != nil {
+			log.Warn("programs in the session cannot speak to it", "error", err)
+		}
+		if inside != nil {
+			defer inside.Close()
+			go g.serveInside(inside) // ends with its listener
+		}
+	}
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(l) }()
 	select {

@@ -302,6 +302,19 @@ func (c *conn) on(t *tab) bool {
 	return false
 }
 
+// tell queues news that nobody asked for. A client that reads nothing gets none:
+// nobody waits for it.
+func (c *conn) tell(m wire.ServerMessage) {
+	b := wire.AppendServer(nil, m)
+	c.mu.Lock()
+	if c.key != (terminal.ClientKey{}) && len(c.control) < maxControl && c.waiting < maxControlBytes {
+		c.control = append(c.control, b)
+		c.waiting += len(b)
+	}
+	c.mu.Unlock()
+	c.poke()
+}
+
 // say queues an answer. Only the reader calls it, and waits when the client
 // asks faster than it reads.
 func (c *conn) say(m wire.ServerMessage) {

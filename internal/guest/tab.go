@@ -139,9 +139,15 @@ func (g *Guest) command(c guestapi.TabCreate) (terminal.Command, error) {
 
 // start gives the tab a new terminal, which is not yet its own.
 func (g *Guest) start(ctx context.Context, t *tab, command terminal.Command) (*terminal.Terminal, error) {
+	return g.startAfter(ctx, t, command, nil)
+}
+
+// startAfter is start of a terminal whose output begins with what was before.
+func (g *Guest) startAfter(ctx context.Context, t *tab, command terminal.Command, before []byte) (*terminal.Terminal, error) {
 	var term *terminal.Terminal
 	ready := make(chan struct{})
 	term, err := terminal.Start(ctx, g.opt.Spawner, command, terminal.Options{
+		Before:   before,
 		OnChange: func() { g.broadcast(func(c *conn) { c.markPresence(t) }) },
 		OnExit: func() {
 			<-ready

@@ -112,25 +112,38 @@ func (c *Client) authorization(id Identity) http.Header {
 	return http.Header{"Authorization": {Scheme + " " + c.signer.Sign(id, time.Now())}}
 }
 
+// exchange is one plain request to a guest.
+type exchange struct {
+	method, path string
+	as           *Identity
+	in, out      any           // JSON; nil: none
+	limit        int64         // of the answer, in bytes
+	timeout      time.Duration // for all of it
+}
+
 func (c *Client) call(ctx context.Context, id *Identity, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	return c.exchange(ctx, exchange{method, path, id, in, out, maxAnswer, callTimeout})
+}
+
+func (c *Client) exchange(ctx context.Context, x exchange) error {
+	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
 	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
+	if x.in != nil {
+		b, err := json.Marshal(x.in)
 		if err != nil {
-			return fmt.Errorf("encode %s %s: %w", method, path, err)
+			return fmt.Errorf("encode %s %s: %w", x.method, x.path, err)
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://guest"+path, body)
+	req, err := http.NewRequestWithContext(ctx, x.method, "http://guest"+x.path, body)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return fmt.Errorf("%s %s: %w", x.method, x.path, err)
 	}
-	if id != nil {
-		req.Header = c.authorization(*id)
+	if x.as != nil {
+		req.Header = c.authorization(*x.as)
 	}
-	if in != nil {
+	if x.in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)
@@ -141,11 +154,11 @@ func (c *Client) call(ctx context.Context, id *Identity, method, path string, in
 	if res.StatusCode >= 300 {
 		return failure(res)
 	}
-	if out == nil {
+	if x.out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(out); err != nil {
-		return unreachable(fmt.Errorf("answer to %s %s: %w", method, path, err))
+	if err := json.NewDecoder(io.LimitReader(res.Body, x.limit)).Decode(x.out); err != nil {
+		return unreachable(fmt.Errorf("answer to %s %s: %w", x.method, x.path, err))
 	}
 	return nil
 }

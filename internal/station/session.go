@@ -8,7 +8,7 @@ type SessionState string
 const (
 	StateStarting SessionState = "starting" // its sandbox is being made
 	StateRunning  SessionState = "running"  // its guest answers
-	StateAsleep   SessionState = "asleep"   // no sandbox; a person's act wakes it
+	StateAsleep   SessionState = "asleep"   // frozen, or no sandbox; a person's act wakes it
 	StateFailed   SessionState = "failed"   // its sandbox could not be made; Reason says why
 )
 
@@ -23,6 +23,21 @@ type Session struct {
 	CreatedAt time.Time    `json:"created_at"`
 	ActiveAt  time.Time    `json:"active_at"`
 	WhyAwake  string       `json:"why_awake"`
+
+	SleptAt        time.Time `json:"asleep_since,omitzero"`
+	KeepAwakeUntil time.Time `json:"keep_awake_until,omitzero"` // until then it does not go to sleep by itself
+	Notice         Notice    `json:"notice,omitzero"`           // what happened to it that its person should know
+
+	Frozen bool `json:"-"` // asleep, and its sandbox is there with all its memory
+	Holder ID   `json:"-"` // the server that runs it; empty: none needs to
+}
+
+// Notice is something that happened to a session, shown until it is dismissed
+// or the session is woken.
+type Notice struct {
+	Code string    `json:"code"` // stable, snake_case: "oom"
+	Text string    `json:"text"` // a sentence
+	At   time.Time `json:"at"`
 }
 
 // DefaultSession is the name of the session a fresh user has.

@@ -39,7 +39,7 @@ func writeUntilKilled(dir string) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		if err := s.CreateSession(ctx, v); err != nil {
+		if err := s.CreateSession(ctx, v, time.Time{}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -2,24 +2,30 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"staithe/internal/station"
 )
 
-const sessionColumns = `id, user_id, name, class, state, reason, created_at, active_at`
+const sessionColumns = `id, user_id, name, class, state, reason, created_at, active_at,
+	frozen, slept_at, keep_awake_until, notice_code, notice_text, notice_at, lease_holder`
 
 func scanSession(r row) (station.Session, error) {
 	var s station.Session
-	var created, active int64
-	err := r.Scan(&s.ID, &s.User, &s.Name, &s.Class, &s.State, &s.Reason, &created, &active)
+	var created, active, slept, awake, noticed int64
+	err := r.Scan(&s.ID, &s.User, &s.Name, &s.Class, &s.State, &s.Reason, &created, &active,
+		&s.Frozen, &slept, &awake, &s.Notice.Code, &s.Notice.Text, &noticed, &s.Holder)
 	s.CreatedAt, s.ActiveAt = fromMicros(created), fromMicros(active)
+	s.SleptAt, s.KeepAwakeUntil, s.Notice.At = fromZeroMicros(slept), fromZeroMicros(awake), fromZeroMicros(noticed)
 	return s, err
 }
 
-// CreateSession adds a session. ErrConflict when the user has one of that name.
-func (s *Store) CreateSession(ctx context.Context, v station.Session) error {
-	_, err := s.exec(ctx, "create the session", `INSERT INTO sessions (`+sessionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		v.ID, v.User, v.Name, v.Class, v.State, v.Reason, micros(v.CreatedAt), micros(v.ActiveAt))
+// CreateSession adds a session, which v.Holder runs until the lease's end.
+// ErrConflict when the user has one of that name.
+func (s *Store) CreateSession(ctx context.Context, v station.Session, lease time.Time) error {
+	_, err := s.exec(ctx, "create the session", `INSERT INTO sessions
+		(id, user_id, name, class, state, reason, created_at, active_at, lease_holder, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		v.ID, v.User, v.Name, v.Class, v.State, v.Reason, micros(v.CreatedAt), micros(v.ActiveAt), v.Holder, zeroMicros(lease))
 	return taken(err, "session", v.Name)
 }
 
@@ -64,13 +70,46 @@ func (s *Store) listSessions(ctx context.Context, where string, args ...any) ([]
 	return list, translate("list the sessions", rows.Err())
 }
 
-// UpdateSession stores a session's name, class, state, reason and time of last
-// activity. ErrNotFound when it is gone, ErrConflict when the name is taken.
+// UpdateSession stores what a session does: state, reason, whether it is
+// frozen, and its times. ErrNotFound when it is gone; ErrConflict when another
+// server than v.Holder, which it was read with, has taken it over since.
 func (s *Store) UpdateSession(ctx context.Context, v station.Session) error {
-	err := s.execOne(ctx, "change the session", errNoSession,
-		`UPDATE sessions SET name = ?, class = ?, state = ?, reason = ?, active_at = ? WHERE id = ?`,
-		v.Name, v.Class, v.State, v.Reason, micros(v.ActiveAt), v.ID)
-	return taken(err, "session", v.Name)
+	n, err := s.exec(ctx, "change the session",
+		`UPDATE sessions SET state = ?, reason = ?, frozen = ?, slept_at = ?, active_at = ? WHERE id = ? AND lease_holder = ?`,
+		v.State, v.Reason, v.Frozen, zeroMicros(v.SleptAt), micros(v.ActiveAt), v.ID, v.Holder)
+	return s.changed(ctx, n, err, v.ID)
+}
+
+// changed tells a session that is gone from one that another server runs.
+func (s *Store) changed(ctx context.Context, n int64, err error, id station.ID) error {
+	if err != nil || n > 0 {
+		return err
+	}
+	if _, err := s.Session(ctx, id); err != nil {
+		return err
+	}
+	return errLeased
+}
+
+// RenameSession gives a session another name. ErrNotFound when it is gone,
+// ErrConflict when the user has one of that name.
+func (s *Store) RenameSession(ctx context.Context, id station.ID, name string) error {
+	err := s.execOne(ctx, "rename the session", errNoSession, `UPDATE sessions SET name = ? WHERE id = ?`, name, id)
+	return taken(err, "session", name)
+}
+
+// SetKeepAwake stores until when a session stays awake whatever it does; the
+// zero time is not at all. ErrNotFound when it is gone.
+func (s *Store) SetKeepAwake(ctx context.Context, id station.ID, until time.Time) error {
+	return s.execOne(ctx, "keep the session awake", errNoSession,
+		`UPDATE sessions SET keep_awake_until = ? WHERE id = ?`, zeroMicros(until), id)
+}
+
+// SetNotice stores what the session's person is told; the zero notice is
+// nothing. ErrNotFound when it is gone.
+func (s *Store) SetNotice(ctx context.Context, id station.ID, n station.Notice) error {
+	return s.execOne(ctx, "note it in the session", errNoSession,
+		`UPDATE sessions SET notice_code = ?, notice_text = ?, notice_at = ? WHERE id = ?`, n.Code, n.Text, zeroMicros(n.At), id)
 }
 
 // DeleteSession removes a session. ErrNotFound when it is gone.

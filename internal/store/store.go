@@ -201,6 +201,21 @@ func microsOrNull(t *time.Time) any {
 	return t.UnixMicro()
 }
 
+// zeroMicros keeps the zero time as 0.
+func zeroMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromZeroMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return fromMicros(n)
+}
+
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
 func fromNullMicros(n sql.NullInt64) *time.Time {

@@ -101,16 +101,16 @@ func TestSessions(t *testing.T) {
 	ada, bob := addUser(t, s, "ada", true), addUser(t, s, "bob", false)
 	first, second := session(ada.ID, "main"), session(ada.ID, "build")
 	for _, v := range []station.Session{first, second, session(bob.ID, "main")} {
-		if err := s.CreateSession(ctx, v); err != nil {
+		if err := s.CreateSession(ctx, v, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.CreateSession(ctx, session(ada.ID, "main")); !errors.Is(err, station.ErrConflict) {
+	if err := s.CreateSession(ctx, session(ada.ID, "main"), time.Time{}); !errors.Is(err, station.ErrConflict) {
 		t.Errorf("a name twice: %v", err)
 	}
 	// A session named like another's id: the id wins, and only for its owner.
 	mimic := session(ada.ID, string(first.ID))
-	if err := s.CreateSession(ctx, mimic); err != nil {
+	if err := s.CreateSession(ctx, mimic, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -125,12 +125,18 @@ func TestSessions(t *testing.T) {
 			t.Errorf("SessionByRef(%s, %s) = %s, %v; want %s", c.user, c.ref, got.ID, err, c.want)
 		}
 	}
-	second.Name = "main"
-	if err := s.UpdateSession(ctx, second); !errors.Is(err, station.ErrConflict) {
+	if err := s.RenameSession(ctx, second.ID, "main"); !errors.Is(err, station.ErrConflict) {
 		t.Errorf("rename to a taken name: %v", err)
 	}
 	first.State, first.Reason = station.StateFailed, "why"
+	first.Frozen, first.SleptAt = true, first.CreatedAt.Add(time.Second)
 	if err := s.UpdateSession(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	first.Name, first.KeepAwakeUntil = "other", first.CreatedAt.Add(time.Hour)
+	first.Notice = station.Notice{Code: "oom", Text: "too much", At: first.CreatedAt}
+	err := errors.Join(s.RenameSession(ctx, first.ID, first.Name), s.SetKeepAwake(ctx, first.ID, first.KeepAwakeUntil), s.SetNotice(ctx, first.ID, first.Notice))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := s.Session(ctx, first.ID); err != nil || got != first {
@@ -149,8 +155,51 @@ func TestSessions(t *testing.T) {
 	if err := s.DeleteSession(ctx, first.ID); !errors.Is(err, station.ErrNotFound) {
 		t.Error(err)
 	}
-	if err := s.UpdateSession(ctx, first); !errors.Is(err, station.ErrNotFound) {
-		t.Error(err)
+	for i, err := range []error{s.UpdateSession(ctx, first), s.RenameSession(ctx, first.ID, "x"), s.SetKeepAwake(ctx, first.ID, time.Time{}),
+		s.SetNotice(ctx, first.ID, station.Notice{}), s.TakeLease(ctx, first.ID, "a", time.Now(), time.Now())} {
+		if !errors.Is(err, station.ErrNotFound) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// Of two servers one runs a session, until its lease has run out.
+func TestLeases(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	v := session(addUser(t, s, "ada", true).ID, "main")
+	v.Holder = "a"
+	now := v.CreatedAt
+	if err := s.CreateSession(ctx, v, now.Add(30*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var p *station.Problem
+	if err := s.TakeLease(ctx, v.ID, "b", now.Add(29*time.Second), now.Add(time.Minute)); !errors.As(err, &p) || p.Code != "other_server" {
+		t.Errorf("b took a's: %v", err)
+	}
+	if ids, err := s.RenewLeases(ctx, "a", now.Add(40*time.Second)); err != nil || len(ids) != 1 || ids[0] != v.ID {
+		t.Errorf("renewed %v, %v", ids, err)
+	}
+	if err := s.TakeLease(ctx, v.ID, "b", now.Add(39*time.Second), now.Add(time.Minute)); !errors.Is(err, station.ErrConflict) {
+		t.Errorf("b took what a renewed: %v", err)
+	}
+	if err := s.TakeLease(ctx, v.ID, "b", now.Add(40*time.Second), now.Add(time.Minute)); err != nil {
+		t.Errorf("b did not get what had run out: %v", err)
+	}
+	// What a still believes changes nothing any more.
+	if err := s.UpdateSession(ctx, v); !errors.As(err, &p) || p.Code != "other_server" {
+		t.Errorf("a changed b's: %v", err)
+	}
+	if ids, err := s.RenewLeases(ctx, "a", now.Add(time.Hour)); err != nil || len(ids) != 0 {
+		t.Errorf("a renewed b's: %v, %v", ids, err)
+	}
+	if err := errors.Join(s.DropLease(ctx, v.ID, "a"), s.DropLease(ctx, v.ID, "b")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Session(ctx, v.ID); err != nil || got.Holder != "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := s.TakeLease(ctx, v.ID, "a", now, now.Add(time.Minute)); err != nil {
+		t.Errorf("a did not get what nobody holds: %v", err)
 	}
 }
 

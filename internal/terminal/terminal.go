@@ -32,6 +32,7 @@ const (
 // Options of a terminal.
 type Options struct {
 	LogLimit int    // bytes; 0: replay.DefaultLimit
+	Before   []byte // what the output begins with, before the process's
 	OnChange func() // clients, driver or size changed; called without locks
 	OnExit   func() // the process has ended and its output is all in the log
 }
@@ -46,6 +47,10 @@ type Terminal struct {
 	opt   Options
 	done  chan struct{} // the reader has ended; exit is set
 	input inputQueue
+
+	appending     sync.Mutex // held while the log grows
+	announcements []string   // wait for a place in the output; guarded by appending
+	stand         scanner    // where the output stands, while some wait
 
 	readerWake chan struct{} // something that holds the reader back changed
 	sizing     sync.Mutex    // orders resizes of the PTY
@@ -78,6 +83,8 @@ func Start(ctx context.Context, spawner Spawner, c Command, opt Options) (*Termi
 		done: make(chan struct{}), readerWake: make(chan struct{}, 1),
 		lost: map[ClientKey]lostClient{}, cols: c.Cols, rows: c.Rows, activeAt: time.Now(),
 	}
+	t.log.Append(opt.Before)
+	t.opt.Before = nil
 	t.input.init(p)
 	go t.read()
 	return t, nil
@@ -90,7 +97,7 @@ func (t *Terminal) read() {
 		t.awaitRoom()
 		n, err := t.pty.Read(buf)
 		if n > 0 {
-			t.log.Append(buf[:n])
+			t.output(buf[:n])
 			t.wakeClients()
 		}
 		if err != nil {
@@ -200,6 +207,13 @@ func (t *Terminal) Size() (cols, rows int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.cols, t.rows
+}
+
+// Scrollback is what the terminal showed, made safe to draw again: at most limit
+// bytes of the newest, without what full-screen programs drew.
+func (t *Terminal) Scrollback(limit int) []byte {
+	tail, start := t.log.Tail(t.log.Limit())
+	return redrawable(tail, start > 0, limit)
 }
 
 // Head is the offset one past the newest output byte.

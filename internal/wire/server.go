@@ -135,6 +135,13 @@ type Error struct {
 	Message string `json:"message"` // a sentence that says what to do
 }
 
+// Notify says something that the session's person should know: that the kernel
+// ended a program for want of memory (Code "oom"). Text is a sentence.
+type Notify struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
 // Pong answers ping.
 type Pong struct {
 	T json.RawMessage `json:"t,omitempty"`
@@ -150,6 +157,7 @@ func (*Resync) serverType() string   { return "resync" }
 func (*Presence) serverType() string { return "presence" }
 func (*Exit) serverType() string     { return "exit" }
 func (*Error) serverType() string    { return "error" }
+func (*Notify) serverType() string   { return "notify" }
 func (*Pong) serverType() string     { return "pong" }
 
 // AppendServer appends a message as a control frame.
@@ -206,6 +214,8 @@ func ParseServer(payload []byte) (ServerMessage, error) {
 		m = &Exit{}
 	case "error":
 		m = &Error{}
+	case "notify":
+		m = &Notify{}
 	case "pong":
 		m = &Pong{}
 	default:

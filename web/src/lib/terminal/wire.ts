@@ -124,6 +124,7 @@ export type ServerMessage =
   | { type: 'presence'; tab: string; clients: Peer[] }
   | Exit
   | ErrorMessage
+  | { type: 'notify'; code: string; text: string }
   | { type: 'pong'; t: number }
 
 export interface Frame {
@@ -179,6 +180,7 @@ const shapes: Record<string, Record<string, 'number' | 'string' | 'array' | 'obj
   presence: { tab: 'string', clients: 'array' },
   exit: { tab: 'string', code: 'number', offset: 'number' },
   error: { code: 'string', message: 'string' },
+  notify: { code: 'string', text: 'string' },
   pong: {},
 }
 
