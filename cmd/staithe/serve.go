@@ -175,7 +175,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	}
 	p.fleet, err = fleet.New(fleet.Options{
 		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
-		Data: data.path, Instance: instance,
+		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass,
 	})
 	if err != nil {
 		return p, err

@@ -15,7 +15,7 @@ import (
 )
 
 // baseVersion changes when the base is built another way.
-const baseVersion = "4"
+const baseVersion = "5"
 
 // Base is the read-only root that all sandboxes share.
 type Base struct {
@@ -43,6 +43,8 @@ var etcOwn = map[string]string{
 	// The host's may ask daemons that are not there.
 	"nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\nrpc: files\n",
 	"shells":        "/bin/sh\n/bin/bash\n/usr/bin/bash\n/usr/bin/zsh\n/usr/bin/fish\n",
+	// The host's profile sets PATH anew; the guest's commands are to be found.
+	"profile.d/staithe.sh": "PATH=\"$PATH:/run/staithe/bin\"\n",
 }
 
 // Ensure returns the base for the host as it is now, building it when the
@@ -101,6 +103,9 @@ func buildBase(dir string, b Base) (err error) {
 		}
 	}
 	if err := copyEtc(filepath.Join(rootfs, "etc")); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(rootfs, "etc/profile.d"), 0o755); err != nil {
 		return err
 	}
 	for name, text := range etcOwn {
