@@ -14,12 +14,12 @@ import (
 )
 
 // writeBundle fills the sandbox's folder with all that the engine reads.
-func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, limits bounds) error {
+func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, limits bounds, home string) error {
 	etc := filepath.Join(dir, "etc")
 	if err := hostbase.WriteEtc(etc, spec); err != nil {
 		return err
 	}
-	config, err := r.spec(spec, p, limits)
+	config, err := r.spec(spec, p, limits, home)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, limits
 }
 
 // spec is the OCI configuration of one sandbox.
-func (r *Runtime) spec(spec sandbox.Spec, p *prepared, limits bounds) (*specs.Spec, error) {
+func (r *Runtime) spec(spec sandbox.Spec, p *prepared, limits bounds, home string) (*specs.Spec, error) {
 	s := p.shared
 	uids, gids := p.ids.maps(spec.UIDRange)
 	rlimits, err := limits.rlimits()
@@ -43,7 +43,7 @@ func (r *Runtime) spec(spec sandbox.Spec, p *prepared, limits bounds) (*specs.Sp
 	mounts = append(mounts,
 		bindReadOnly(spec.Guest, confine.GuestInside),
 		// The r-forms: crun 1.8 forgets the plain ones on a writable bind.
-		specs.Mount{Destination: hostbase.HomeInside(spec), Type: "bind", Source: spec.Home, Options: []string{"rbind", "rnosuid", "rnodev"}},
+		specs.Mount{Destination: hostbase.HomeInside(spec), Type: "bind", Source: home, Options: []string{"rbind", "rnosuid", "rnodev"}},
 	)
 	out := &specs.Spec{
 		Version: "1.0.2",

@@ -83,8 +83,11 @@ func (t *mountThread) close() {
 	<-t.done
 }
 
+const stagedRoot = "rootfs"
+
 // privateMounts makes the thread on which engines start when the host's mounts
-// do not suit them, and returns the root file system's path there. Engines
+// do not suit them, and returns the folder for them, which has the root file
+// system as stagedRoot. Engines
 // prepare the root as the mapped uid, which may not walk through a data
 // directory that is closed to others: it is bound in the open. And crun refuses
 // the hybrid cgroup layout unless the unified mount is away.
@@ -93,14 +96,14 @@ func (r *Runtime) privateMounts(hideUnified bool, rootfs string) (*mountThread, 
 	if err != nil {
 		return nil, "", err
 	}
-	staged := filepath.Join(stage, "rootfs")
+	staged := filepath.Join(stage, stagedRoot)
 	t, err := newMountThread(func() error {
 		if hideUnified {
 			if err := unix.Unmount(unifiedCgroup, unix.MNT_DETACH); err != nil {
 				return fmt.Errorf("unmount %s: %w", unifiedCgroup, err)
 			}
 		}
-		if err := unix.Mount("staithe", stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k"); err != nil {
+		if err := unix.Mount("staithe", stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=1m"); err != nil {
 			return fmt.Errorf("mount on %s: %w", stage, err)
 		}
 		if err := os.Mkdir(staged, 0o755); err != nil {
@@ -111,7 +114,7 @@ func (r *Runtime) privateMounts(hideUnified bool, rootfs string) (*mountThread, 
 		}
 		return nil
 	})
-	return t, staged, err
+	return t, stage, err
 }
 
 // stagePoint is a folder that every uid can reach and that hides nothing we

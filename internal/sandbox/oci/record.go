@@ -23,6 +23,8 @@ type record struct {
 	Kind   engineKind `json:"kind"`
 	Engine string     `json:"engine"` // path
 	Base   string     `json:"base"`
+	// UIDRange is the user's, missing in records of older versions.
+	UIDRange *int `json:"uid_range,omitempty"`
 	// Unenforced says which asked limits do not hold, see sandbox.Usage.
 	Unenforced string `json:"unenforced,omitempty"`
 }

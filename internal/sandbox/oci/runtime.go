@@ -33,6 +33,7 @@ type Runtime struct {
 
 	cgroups cgroups
 	oom     oomWatch
+	homes   homes
 	engines engineCache
 
 	prepareMu sync.Mutex // held while preparing: an operation lock
@@ -48,6 +49,7 @@ type prepared struct {
 	rootfs string // as the engine sees it
 	ids    idMapper
 	shared *sharedSpec
+	stage  string       // a folder that every uid reaches, with mounts for engines alone
 	thread *mountThread // where engines are started; nil: anywhere (rootless)
 }
 
@@ -114,9 +116,10 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 	}
 	p := &prepared{engine: eng, base: base.Name, rootfs: base.Rootfs, ids: ids}
 	if r.root {
-		if p.thread, p.rootfs, err = r.privateMounts(r.cgroups.layout == cgroupHybrid, base.Rootfs); err != nil {
+		if p.thread, p.stage, err = r.privateMounts(r.cgroups.layout == cgroupHybrid, base.Rootfs); err != nil {
 			return nil, fmt.Errorf("private mounts for the container runtime: %w", err)
 		}
+		p.rootfs = filepath.Join(p.stage, stagedRoot)
 	}
 	if p.shared, err = newSharedSpec(base, r.cgroups.layout != cgroupNone); err != nil {
 		p.thread.close()
@@ -130,6 +133,7 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 // Close frees what the runtime holds in this process. Sandboxes live on.
 func (r *Runtime) Close() error {
 	r.oom.close()
+	r.homes.close()
 	r.prepareMu.Lock()
 	defer r.prepareMu.Unlock()
 	if r.ready != nil {

@@ -79,7 +79,12 @@ func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sand
 		defer warm.Wait()
 		warm.Go(warmCgroups)
 	}
-	if err := r.writeBundle(dir, spec, p, limits); err != nil {
+	home, err := r.mountHome(ctx, p, spec)
+	if err != nil {
+		return err
+	}
+	defer home.done()
+	if err := r.writeBundle(dir, spec, p, limits, home.source); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -104,6 +109,7 @@ func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sand
 	if err != nil {
 		return fmt.Errorf("the guest ended at once: %w", err)
 	}
+	rec.UIDRange = &spec.UIDRange
 	rec.Unenforced = r.cgroups.unenforced(spec.Limits)
 	if err := rec.write(dir); err != nil {
 		return err

@@ -228,3 +228,14 @@ func longData(t testing.TB) string {
 	}
 	return dir
 }
+
+// Command runs a shell command in a sandbox, as the person or as its root, for
+// a provider's own tests, and returns what it said. It must succeed.
+func Command(t testing.TB, rt sandbox.Runtime, spec sandbox.Spec, root bool, script string) string {
+	t.Helper()
+	a := reach(rt, spec).run(t, root, "/bin/sh", "-c", script)
+	if a.Code != 0 {
+		t.Fatalf("%s: exit %d\n%s", script, a.Code, a.Out)
+	}
+	return strings.TrimSpace(a.Out)
+}

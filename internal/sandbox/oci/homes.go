@@ -1,0 +1,295 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"staithe/internal/sandbox"
+	"staithe/internal/station"
+)
+
+// Homes of a gateway that is root: on disk the person's files belong to uid 1000
+// (station.SandboxUID), whoever the person is, so that a home can be moved to
+// another server or user as it is. For the sandbox it is mounted idmapped: there
+// 1000 is the user's own host uid, HostUID(range, 1000), and every other id of
+// the range is itself. So what the sandbox's root makes never belongs to the
+// host's root. Where the kernel or the file system cannot map, the home is
+// given to the range instead.
+//
+// A home of an earlier version, or of a file system that has learnt to map
+// since, is converted when no sandbox of its user runs.
+
+// homes decides how homes are mounted. It is safe for concurrent use.
+type homes struct {
+	turn sandbox.KeyLock // per uid range, while its home is looked at or converted
+
+	mu     sync.Mutex
+	using  map[int]int      // starts under way, by range
+	spaces map[int]*os.File // user namespaces with a range's map
+	able   map[uint64]error // whether a file system can map, by device
+}
+
+// maxSpaces bounds the namespaces that are kept ready.
+const maxSpaces = 256
+
+// mountedHome is what an engine binds.
+type mountedHome struct {
+	source string
+	done   func() // call it when the engine has bound it, or never will
+}
+
+// mountHome makes the home ready for a start.
+func (r *Runtime) mountHome(ctx context.Context, p *prepared, spec sandbox.Spec) (mountedHome, error) {
+	if !r.root {
+		return mountedHome{spec.Home, func() {}}, nil
+	}
+	h := &r.homes
+	unlock, err := h.turn.Lock(ctx, station.ID(strconv.Itoa(spec.UIDRange)))
+	if err != nil {
+		return mountedHome{}, err
+	}
+	defer unlock()
+	mapped, err := r.settleOwner(ctx, p, spec)
+	if err != nil {
+		return mountedHome{}, err
+	}
+	h.count(spec.UIDRange, 1)
+	leave := func() { h.count(spec.UIDRange, -1) }
+	if !mapped {
+		return mountedHome{spec.Home, leave}, nil
+	}
+	space, err := h.space(spec.UIDRange)
+	if err != nil {
+		leave()
+		return mountedHome{}, err
+	}
+	target := filepath.Join(p.stage, "home-"+string(spec.Session))
+	if err := p.thread.do(func() error { return mountMapped(spec.Home, target, space) }); err != nil {
+		leave()
+		return mountedHome{}, fmt.Errorf("mount the home: %w", err)
+	}
+	return mountedHome{target, func() {
+		if err := p.thread.do(func() error { return unmountMapped(target) }); err != nil {
+			r.log.Warn("a home stays mounted for the runtime alone", "session", spec.Session, "err", err)
+		}
+		leave()
+	}}, nil
+}
+
+// settleOwner says whether the home is to be mounted idmapped, after converting
+// it where that is due and possible.
+func (r *Runtime) settleOwner(ctx context.Context, p *prepared, spec sandbox.Spec) (mapped bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(spec.Home, &st); err != nil {
+		return false, &os.PathError{Op: "lstat", Path: spec.Home, Err: err}
+	}
+	own := station.HostUID(spec.UIDRange, station.SandboxUID)
+	able := r.homes.canMap(p, spec.Home, uint64(st.Dev))
+	switch {
+	case int(st.Uid) == station.SandboxUID && able == nil:
+		return true, nil
+	case int(st.Uid) == station.SandboxUID:
+		if r.inUse(spec) {
+			return false, station.Errorf(station.ErrUnavailable, "home_in_use",
+				"The home has to be given to its user first; put the user's other sessions to sleep and try again.").Because(able)
+		}
+		r.log.Warn("homes cannot be mounted idmapped on this file system; this one is given to its user's uid range", "home", spec.Home, "err", able)
+		return false, chownHome(ctx, spec.Home, station.SandboxUID, own)
+	case int(st.Uid) == own && able == nil && !r.inUse(spec):
+		r.log.Info("a home is given to uid 1000: it is mounted idmapped from now on", "home", spec.Home)
+		return true, chownHome(ctx, spec.Home, own, station.SandboxUID)
+	}
+	return false, nil
+}
+
+// inUse says whether a sandbox of the user runs or is being started. One whose
+// notes cannot be read counts as anyone's.
+func (r *Runtime) inUse(spec sandbox.Spec) bool {
+	r.homes.mu.Lock()
+	starting := r.homes.using[spec.UIDRange]
+	r.homes.mu.Unlock()
+	if starting > 0 {
+		return true
+	}
+	for _, id := range r.names() {
+		if id == spec.Session {
+			continue // this one is only being made
+		}
+		rec, err := readRecord(r.dir(id))
+		if err != nil && len(r.cgroups.dirs(id)) > 0 || err == nil && rec.Alive() && (rec.UIDRange == nil || *rec.UIDRange == spec.UIDRange) {
+			return true
+		}
+	}
+	return false
+}
+
+// chownHome gives all in a home that belongs to one id to another, file by
+// file, the home itself last: what is cut off in the middle is finished the next
+// time. It follows no link; that a file has several names does not matter. Only
+// files that have to change are touched.
+func chownHome(ctx context.Context, home string, from, to int) error {
+	for _, args := range [][]string{
+		{fmt.Sprintf("--from=:%d", from), fmt.Sprintf(":%d", to)},
+		{fmt.Sprintf("--from=%d", from), strconv.Itoa(to)},
+	} {
+		args = append([]string{"--recursive", "--no-dereference", "-P"}, append(args, "--", home)...)
+		cmd := exec.CommandContext(ctx, "chown", args...)
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			if ctx.Err() != nil {
+				return station.Errorf(station.ErrUnavailable, "home_converting",
+					"The home is large and is still being given to its user; try again to go on.").Because(ctx.Err())
+			}
+			return fmt.Errorf("give the home to its user: %w: %.500s", err, out)
+		}
+	}
+	return nil
+}
+
+func (h *homes) count(uidRange, by int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.using == nil {
+		h.using = map[int]int{}
+	}
+	if h.using[uidRange] += by; h.using[uidRange] == 0 {
+		delete(h.using, uidRange)
+	}
+}
+
+// canMap tries, once for each file system, whether it can be mounted idmapped.
+func (h *homes) canMap(p *prepared, dir string, device uint64) error {
+	h.mu.Lock()
+	err, known := h.able[device]
+	h.mu.Unlock()
+	if known {
+		return err
+	}
+	space, err := h.space(0)
+	if err == nil {
+		err = p.thread.do(func() error {
+			fd, err := mapTree(dir, space)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return err
+		})
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.able == nil {
+		h.able = map[uint64]error{}
+	}
+	h.able[device] = err
+	return err
+}
+
+// space is a user namespace with the map of a range's homes.
+func (h *homes) space(uidRange int) (*os.File, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := h.spaces[uidRange]; f != nil {
+		return f, nil
+	}
+	f, err := newUserNamespace(homeMap(uidRange))
+	if err != nil {
+		return nil, err
+	}
+	if h.spaces == nil || len(h.spaces) >= maxSpaces {
+		// Those in use are held by their mounts; the files close themselves.
+		h.spaces = map[int]*os.File{}
+	}
+	h.spaces[uidRange] = f
+	return f, nil
+}
+
+func (h *homes) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range h.spaces {
+		f.Close()
+	}
+	h.spaces = nil
+}
+
+// homeMap: what is 1000 on disk is the range's 1000 on the host, and all else
+// of the range is itself.
+func homeMap(uidRange int) []syscall.SysProcIDMap {
+	const mid = station.SandboxUID
+	first := station.HostUID(uidRange, 0)
+	return []syscall.SysProcIDMap{
+		{ContainerID: mid, HostID: first + mid, Size: 1},
+		{ContainerID: first, HostID: first, Size: mid},
+		{ContainerID: first + mid + 1, HostID: first + mid + 1, Size: station.UIDRangeSize - mid - 1},
+	}
+}
+
+// newUserNamespace makes a user namespace in which nothing runs. Only its map
+// matters; a child has to hold it until the descriptor does.
+func newUserNamespace(m []syscall.SysProcIDMap) (*os.File, error) {
+	holder := exec.Command("/bin/sh", "-c", "read gone")
+	holder.Env = []string{}
+	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: m, GidMappings: m, Setsid: true, Pdeathsig: syscall.SIGKILL}
+	hold, err := holder.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("user namespace: %w", err)
+	}
+	if err := holder.Start(); err != nil {
+		return nil, fmt.Errorf("user namespace: %w", err)
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", holder.Process.Pid))
+	hold.Close()
+	_ = holder.Wait() // it fails to read a line, as meant
+	if err != nil {
+		return nil, fmt.Errorf("user namespace: %w", err)
+	}
+	return f, nil
+}
+
+// mapTree is a detached mount of a folder with the ids of a user namespace.
+func mapTree(dir string, space *os.File) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return -1, &os.PathError{Op: "open_tree", Path: dir, Err: err}
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, Userns_fd: uint64(space.Fd())}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		unix.Close(fd)
+		return -1, &os.PathError{Op: "mount_setattr", Path: dir, Err: err}
+	}
+	return fd, nil
+}
+
+// mountMapped mounts dir idmapped on a new folder. It runs on the mount thread.
+func mountMapped(dir, target string, space *os.File) error {
+	fd, err := mapTree(dir, space)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := os.Mkdir(target, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return errors.Join(&os.PathError{Op: "move_mount", Path: target, Err: err}, os.Remove(target))
+	}
+	return nil
+}
+
+// unmountMapped undoes mountMapped. The sandbox's own bind of it stays.
+func unmountMapped(target string) error {
+	if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
+		return &os.PathError{Op: "umount", Path: target, Err: err}
+	}
+	return os.Remove(target)
+}
