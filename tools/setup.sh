@@ -4,7 +4,7 @@
 # otherwise it says the exact command.
 set -eu
 
-need_go="1.26"
+need_go="1.26.3"
 need_node="20.19"
 
 fail() { echo "setup: $*" >&2; exit 1; }

@@ -16,6 +16,7 @@ import (
 
 	"staithe/internal/auth"
 	"staithe/internal/config"
+	"staithe/internal/egress"
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
 	"staithe/internal/sandbox/oci"
@@ -126,6 +127,7 @@ type program struct {
 	store   *store.Store
 	auth    *auth.Auth
 	runtime *oci.Runtime
+	egress  *egress.Egress // the fleet's, once sessions have a network
 	fleet   *fleet.Fleet
 	gateway *gateway.Gateway
 }
@@ -151,6 +153,13 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	}
 	guestPath, err := installGuest(data.path)
 	if err != nil {
+		return p, err
+	}
+	egressPath, err := installEgress(data.path)
+	if err != nil {
+		return p, err
+	}
+	if p.egress, err = egress.New(egress.Options{Data: data.path, Binary: egressPath, Log: log}); err != nil {
 		return p, err
 	}
 	volumes, err := volume.Open(data.path)

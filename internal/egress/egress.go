@@ -6,6 +6,26 @@ import (
 	"staithe/internal/station"
 )
 
+// The addresses of the link between a sandbox and its way out. Every session
+// has the same ones: they are seen by nobody else. The IPv4 block is the one
+// that RFC 7335 sets aside for a host and its own translator; it is routed
+// nowhere. The IPv6 block is a local one (RFC 4193).
+const (
+	// Resolver is the address at which, inside a sandbox, our DNS answers. It
+	// is the gateway of the default route, too.
+	Resolver  = "192.0.0.1"
+	Resolver6 = "fd73:7461:6974:6865::1"
+	// Inside and Inside6 are the sandbox's own addresses.
+	Inside  = "192.0.0.2"
+	Inside6 = "fd73:7461:6974:6865::2"
+
+	Bits  = 29 // of the IPv4 link
+	Bits6 = 64 // of the IPv6 link
+
+	// Interface is what the sandbox's interface is called inside.
+	Interface = "eth0"
+)
+
 // Spec is all that one session's way out needs.
 type Spec struct {
 	Session station.ID
@@ -24,9 +44,13 @@ type Info struct {
 
 // Status is what a way out has done.
 type Status struct {
-	In, Out int64 // bytes that came in and went out
-	Refused []Refusal
+	In, Out     int64     // bytes that came in and went out, without headers
+	Connections int       // open now, TCP and UDP
+	Refused     []Refusal // at most MaxRefusals, newest first
 }
+
+// MaxRefusals is how many different refusals a way out remembers.
+const MaxRefusals = 200
 
 // Refusal is one destination that the policy refused, newest first in a list.
 type Refusal struct {
@@ -37,4 +61,29 @@ type Refusal struct {
 	Why     string    `json:"why"`     // a sentence
 	Count   int       `json:"count"`
 	Last    time.Time `json:"last"`
+}
+
+// Config is what a way out's process reads from its standard input, in JSON,
+// before it does anything.
+type Config struct {
+	Session    station.ID
+	Policy     station.NetworkPolicy
+	ResolvConf string // the host's resolver configuration
+	Owner      bool   // OwnerFD is a user namespace to work in
+	Until      bool   // UntilFD is the process with whose end this one ends
+}
+
+// The descriptors that a way out's process starts with.
+const (
+	ReadyFD  = 3 + iota // a pipe: one Ready in JSON, then closed
+	StatusFD            // a listening unix socket that answers with a Status
+	NetNSFD             // the sandbox's network namespace
+	OwnerFD             // the user namespace that owns it, if Config.Owner
+	UntilFD             // a pidfd, if Config.Until
+)
+
+// Ready is what a way out's process says once: empty when the sandbox has its
+// network, else what failed.
+type Ready struct {
+	Failed string
 }

@@ -1,0 +1,167 @@
+package wayout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"staithe/internal/egress"
+	"staithe/internal/station"
+)
+
+const (
+	// memoryLimit is what the collector tries to stay below.
+	memoryLimit = 96 << 20
+	// maxConfig bounds the configuration.
+	maxConfig = 1 << 20
+	// openFiles is enough for all flows, each of which has one socket here.
+	openFiles = 4096
+)
+
+// Main runs the process until it is told to end, its sandbox ends, or its link
+// is gone.
+func Main(args []string, log *slog.Logger) error {
+	if len(args) == 1 && args[0] == helperCommand {
+		return plumbHelper()
+	}
+	if len(args) != 0 {
+		return errors.New("this program is started by staithe serve")
+	}
+	debug.SetMemoryLimit(memoryLimit)
+	debug.SetGCPercent(50)
+	runtime.GOMAXPROCS(min(runtime.NumCPU(), 4))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	ready := os.NewFile(egress.ReadyFD, "ready")
+	err := run(ctx, ready, log)
+	if err != nil {
+		// When it was ready before, nobody reads this.
+		_ = json.NewEncoder(ready).Encode(egress.Ready{Failed: err.Error()})
+	}
+	return err
+}
+
+func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
+	var cfg egress.Config
+	if err := json.NewDecoder(io.LimitReader(os.Stdin, maxConfig)).Decode(&cfg); err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	for fd := egress.ReadyFD; fd <= egress.UntilFD; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s, err := newServer(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	l, err := makeLink(cfg)
+	if err != nil {
+		return err
+	}
+	// Held, they would keep the sandbox's namespaces alive.
+	unix.Close(egress.NetNSFD)
+	unix.Close(egress.OwnerFD)
+	if err := lockDown(log); err != nil {
+		return err
+	}
+	st, err := newStack(l, s.pinged, cancel)
+	if err != nil {
+		return err
+	}
+	if err := s.serve(st); err != nil {
+		return err
+	}
+	if cfg.Until {
+		go func() { waitEnd(egress.UntilFD); cancel(nil) }()
+	}
+	ln, err := net.FileListener(os.NewFile(egress.StatusFD, "status"))
+	if err != nil {
+		return fmt.Errorf("status socket: %w", err)
+	}
+	go s.serveStatus(ln)
+	debug.FreeOSMemory()
+	if err := json.NewEncoder(ready).Encode(egress.Ready{}); err != nil {
+		return fmt.Errorf("tell the gateway: %w", err)
+	}
+	ready.Close()
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func makeLink(cfg egress.Config) (link, error) {
+	if cfg.Policy.Mode == station.NetworkNone {
+		return link{}, errors.New("the policy is none: there is no way out to make")
+	}
+	if cfg.Owner && os.Geteuid() != 0 {
+		return plumbAs(egress.OwnerFD, egress.NetNSFD)
+	}
+	return plumb(egress.NetNSFD)
+}
+
+// lockDown gives up all that carrying packets does not need. A process that was
+// root becomes an account that owns nothing.
+func lockDown(log *slog.Logger) error {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil {
+		files.Cur = min(files.Max, openFiles)
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+			log.Warn("few files may be open; connections beyond are refused", "error", err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		id := station.HostUID(station.MaxUIDRange+1, 0) // in no user's range
+		err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(id, id, id), syscall.Setresuid(id, id, id))
+		if err != nil {
+			return fmt.Errorf("give up root: %w", err)
+		}
+	}
+	// All threads: each has its own bit.
+	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("no new privileges: %w", errno)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("not dumpable: %w", err)
+	}
+	return nil
+}
+
+// waitEnd waits for the process behind a pidfd to end.
+func waitEnd(fd int) {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// serveStatus tells whoever connects to the socket, which only the gateway can
+// reach.
+func (s *server) serveStatus(ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			s.log.Error("status can no longer be asked for", "error", err)
+			return
+		}
+		_ = conn.SetDeadline(time.Now().Add(2 * time.Second)) // should it fail, so does writing
+		_ = json.NewEncoder(conn).Encode(s.status())          // who asked has left
+		conn.Close()
+	}
+}
