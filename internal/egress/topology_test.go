@@ -40,9 +40,9 @@ var (
 // Which part this process plays.
 const (
 	partEnv  = "EGRESS_TEST_PART"
-	partHost = "host"  // in the host namespace, the world is made
-	partUser = "user"  // the same, but not root; the world is the parent's
-	partBox  = "box"   // a sandbox's program
+	partHost = "host" // in the host namespace, the world is made
+	partUser = "user" // the same, but not root; the world is the parent's
+	partBox  = "box"  // a sandbox's program
 	binEnv   = "EGRESS_TEST_BINARY"
 	confEnv  = "EGRESS_TEST_RESOLV"
 	worldEnv = "EGRESS_TEST_FD" // where the internet namespace's servers are told what to do

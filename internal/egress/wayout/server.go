@@ -108,4 +108,3 @@ func destination(id stack.TransportEndpointID) netip.AddrPort {
 func shareOfBuffers(n int64) int64 {
 	return min(max(bufferBudget/max(n, 1), minBuffer), maxBuffer)
 }
-
