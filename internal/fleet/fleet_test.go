@@ -48,10 +48,25 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// counting counts starts of a runtime.
+// counting counts starts of a runtime, and can be as one whose daemon is down.
 type counting struct {
 	sandbox.Runtime
 	starts atomic.Int32
+	down   atomic.Bool
+}
+
+func (c *counting) List(ctx context.Context) ([]sandbox.Info, error) {
+	if c.down.Load() {
+		return nil, sandbox.ErrUnknown
+	}
+	return c.Runtime.List(ctx)
+}
+
+func (c *counting) Find(ctx context.Context, id station.ID) (sandbox.Info, bool, error) {
+	if c.down.Load() {
+		return sandbox.Info{}, false, sandbox.ErrUnknown
+	}
+	return c.Runtime.Find(ctx, id)
 }
 
 func (c *counting) Start(ctx context.Context, spec sandbox.Spec) error {

@@ -83,7 +83,7 @@ func (f *Fleet) boot(ctx context.Context, s station.Session) error {
 		return err
 	}
 	before, err := f.running(ctx, s.ID)
-	if err != nil {
+	if err != nil && !errors.Is(err, sandbox.ErrUnknown) { // then its own runtime's Start says more
 		return err
 	}
 	if before {

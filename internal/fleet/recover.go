@@ -64,7 +64,11 @@ func (f *Fleet) reconcile(ctx context.Context, thorough bool) error {
 	// The sandboxes first: one that is listed has its record by then, since
 	// that is made before.
 	live, err := f.sandboxes(ctx)
-	if err != nil {
+	if errors.Is(err, sandbox.ErrUnknown) {
+		// What is not in the list is looked for one by one, and left alone where
+		// nobody can tell: unknown is not gone.
+		f.log.Warn("a runtime does not say which sandboxes it has", "err", err)
+	} else if err != nil {
 		return err
 	}
 	records, err := f.store.AllSessions(ctx)
@@ -108,16 +112,20 @@ func (f *Fleet) agreed(s station.Session, info sandbox.Info, there, thorough boo
 }
 
 // sandboxes maps each session of which there is a sandbox to what is known of it.
+// With an error that wraps sandbox.ErrUnknown it is good as far as it goes.
 func (f *Fleet) sandboxes(ctx context.Context) (map[station.ID]sandbox.Info, error) {
 	list, err := f.runtime.List(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list sandboxes: %w", err)
+		err = fmt.Errorf("list sandboxes: %w", err)
+		if !errors.Is(err, sandbox.ErrUnknown) {
+			return nil, err
+		}
 	}
 	live := make(map[station.ID]sandbox.Info, len(list))
 	for _, info := range list {
 		live[info.Session] = info
 	}
-	return live, nil
+	return live, err
 }
 
 func (f *Fleet) settleAll(ctx context.Context, ids []station.ID) {
@@ -127,7 +135,9 @@ func (f *Fleet) settleAll(ctx context.Context, ids []station.ID) {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if err := f.settle(ctx, id); err != nil && ctx.Err() == nil {
+			if err := f.settle(ctx, id); errors.Is(err, sandbox.ErrUnknown) {
+				f.log.Debug("a session is left as it is: its runtime does not answer", "session", id)
+			} else if err != nil && ctx.Err() == nil {
 				f.log.Error("cannot bring a session and its sandbox into agreement", "session", id, "err", err)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
@@ -150,4 +151,28 @@ func TestRecoverLeavesForeignGuestAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.tabs(t, main)
+}
+
+// A runtime that does not answer makes its sessions unknown, not gone: they stay
+// as they are until it says.
+func TestUnknownIsNotGone(t *testing.T) {
+	w := newSetup(t).start(t)
+	ann := w.user(t, "ann")
+	main := w.create(t, ann, "main")
+	kill(t, w.pid(t, main.ID))
+	w.runtime.down.Store(true)
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, w, main, station.StateRunning)
+	w.runtime.down.Store(false)
+	for tick := time.NewTicker(5 * time.Millisecond); w.pid(t, main.ID) != 0; <-tick.C { // the kernel takes its time
+		if t.Context().Err() != nil {
+			t.Fatal("the guest does not end")
+		}
+	}
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, w, main, station.StateAsleep)
 }

@@ -21,8 +21,8 @@ const shutdownTime = 10 * time.Second
 
 // Main is the guest process: it reads its configuration from the environment
 // (guestapi.ConfigEnv) and serves on the inherited descriptor
-// guestapi.ListenFD until SIGTERM. As PID 1 it reaps orphans. The error says
-// why it could not serve.
+// guestapi.ListenFD until SIGTERM. It reaps orphans. The error says why it could
+// not serve.
 func Main(version string, log *slog.Logger) error {
 	var cfg guestapi.Config
 	if err := json.Unmarshal([]byte(os.Getenv(guestapi.ConfigEnv)), &cfg); err != nil {
@@ -49,7 +49,13 @@ func Main(version string, log *slog.Logger) error {
 	// Caught and dropped rather than ignored: shells would inherit that. SIGPIPE
 	// would end a guest that logs to a gateway that is gone.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
-	reaper := terminal.NewReaper(os.Getpid() == 1)
+	// Orphans of its shells fall to the guest: as PID 1 anyway, and as one process
+	// among others because it asks for them; what a session started is then found
+	// below its guest. prctl(2), PR_SET_CHILD_SUBREAPER.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("take in orphans: %w", err)
+	}
+	reaper := terminal.NewReaper(true)
 	defer reaper.Close()
 	g := New(Options{Config: cfg, Spawner: terminal.Local{Start: reaper.Start}, Version: version, Log: log})
 	if dir := runDir(); dir != "" {

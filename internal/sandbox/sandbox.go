@@ -93,9 +93,12 @@ type Runtime interface {
 	Stop(ctx context.Context, session station.ID) error
 	// List finds every sandbox, also half-made ones and those of an earlier
 	// process. It waits for no Start or Stop under way: a sandbox that is just
-	// being made or ended is shown as it is at that moment.
+	// being made or ended is shown as it is at that moment. With an error that
+	// wraps ErrUnknown the list is good as far as it goes: what is not in it may
+	// be there all the same.
 	List(ctx context.Context) ([]Info, error)
-	// Find is List for one sandbox; there is false when nothing is left of it.
+	// Find is List for one sandbox; there is false when nothing is left of it. An
+	// error that wraps ErrUnknown says that this cannot be told now.
 	Find(ctx context.Context, session station.ID) (info Info, there bool, err error)
 	// Describe says in plain words what the boundary of a class's sandboxes is.
 	Describe(class station.Class) string

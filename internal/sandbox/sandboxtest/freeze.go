@@ -30,7 +30,8 @@ func freezeThaw(t *testing.T, open Open, able Abilities) {
 		}
 	}
 	need(t, able.NoFreeze)
-	b.sh(t, "echo kept > /tmp/mark")
+	mark := "/tmp/mark-" + string(b.Session)
+	b.sh(t, "echo kept > "+mark)
 	for range 2 {
 		if err := rt.Freeze(t.Context(), b.Session); err != nil {
 			t.Fatal(err)
@@ -64,7 +65,7 @@ func freezeThaw(t *testing.T, open Open, able Abilities) {
 	if err := <-answered; err != nil {
 		t.Errorf("the request from before the thaw: %v", err)
 	}
-	if got := b.sh(t, "cat /tmp/mark"); got != "kept" {
+	if got := b.sh(t, "cat "+mark+" && rm "+mark); got != "kept" {
 		t.Errorf("/tmp after the thaw: %q", got)
 	}
 }
@@ -102,6 +103,17 @@ func (b *box) processes(t *testing.T, able Abilities) func() []int {
 	t.Helper()
 	if able.NoPID != "" {
 		return func() []int { return nil } // Traceless has to do
+	}
+	if able.NoNamespace != "" {
+		now := family(t, b.pid(t))
+		return func() (left []int) {
+			for _, p := range now {
+				if p.Alive() {
+					left = append(left, p.PID)
+				}
+			}
+			return left
+		}
 	}
 	ns := pidNamespace(t, b.pid(t))
 	return func() []int { return processesIn(t, ns) }

@@ -1,11 +1,14 @@
 package sandboxtest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"staithe/internal/sandbox/proc"
 )
 
 // pids lists the host's processes.
@@ -46,6 +49,32 @@ func processesIn(t testing.TB, ns string) []int {
 		if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil && !strings.Contains(string(status), "\nState:\tZ") {
 			out = append(out, pid)
 		}
+	}
+	return out
+}
+
+// family is a process and all that descend from it, as the host sees them.
+func family(t testing.TB, pid int) []proc.Process {
+	t.Helper()
+	children := map[int][]int{}
+	for _, p := range pids(t) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
+		if err != nil {
+			continue // gone meanwhile
+		}
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		parent, err := strconv.Atoi(f[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		children[parent] = append(children[parent], p)
+	}
+	var out []proc.Process
+	for todo := []int{pid}; len(todo) > 0; todo = todo[1:] {
+		if p, err := proc.Note(todo[0]); err == nil {
+			out = append(out, p)
+		}
+		todo = append(todo, children[todo[0]]...)
 	}
 	return out
 }

@@ -53,7 +53,7 @@ func usage(t *testing.T, open Open, able Abilities) {
 	}
 	need(t, able.NoUsage)
 	const size = 64 << 20
-	b.sh(t, "head -c "+strconv.Itoa(size)+" /dev/zero > /tmp/ballast; for i in 1 2 3 4; do sleep 1000 >/dev/null 2>&1 & done; setsid sh -c 'while :; do :; done' >/dev/null 2>&1 &")
+	b.sh(t, "setsid sh -c 'x=$(head -c "+strconv.Itoa(size)+" /dev/zero | tr \"\\0\" x); sleep 1000' >/dev/null 2>&1 & for i in 1 2 3 4; do sleep 1000 >/dev/null 2>&1 & done; setsid sh -c 'while :; do :; done' >/dev/null 2>&1 &")
 	until(t, "usage grows", func() bool {
 		now := b.usage(t)
 		return now.CPU > before.CPU+50*time.Millisecond && now.Memory > before.Memory+size*3/4 && now.PIDs >= before.PIDs+5

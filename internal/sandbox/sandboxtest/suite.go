@@ -106,7 +106,8 @@ func concurrentStarts(t *testing.T, open Open, _ Abilities) {
 func nextProcess(t *testing.T, open Open, _ Abilities) {
 	data := t.TempDir()
 	first := start(t, open(t, data), Spec(t, Home(t, 1), 1))
-	first.sh(t, "echo here > /tmp/mark")
+	mark := "/tmp/mark-" + string(first.Session)
+	first.sh(t, "echo here > "+mark)
 	second := reach(open(t, data), first.Spec)
 	if second.pid(t) != first.pid(t) {
 		t.Errorf("found guest %d, started %d", second.pid(t), first.pid(t))
@@ -114,7 +115,7 @@ func nextProcess(t *testing.T, open Open, _ Abilities) {
 	if err := second.rt.Start(t.Context(), first.Spec); err != nil {
 		t.Fatal(err)
 	}
-	if got := second.sh(t, "cat /tmp/mark"); got != "here" {
+	if got := second.sh(t, "cat "+mark+" && rm "+mark); got != "here" {
 		t.Errorf("another sandbox answered: %q", got)
 	}
 	if err := second.rt.Stop(t.Context(), first.Session); err != nil {
@@ -215,7 +216,9 @@ func cancelInTheMiddle(t *testing.T, rt sandbox.Runtime, data string) {
 			return
 		default:
 			// Anywhere in the middle: as soon as traces are on disk.
-			if _, err := os.Stat(filepath.Join(data, "sandboxes", string(spec.Session))); err == nil {
+			if found, err := filepath.Glob(filepath.Join(data, "*", string(spec.Session))); err != nil {
+				t.Fatal(err)
+			} else if len(found) > 0 {
 				cancel()
 			}
 		}

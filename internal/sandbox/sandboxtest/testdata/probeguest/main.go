@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -39,12 +41,19 @@ func serve() error {
 	var config struct {
 		Session string `json:"session"`
 		Die     bool   `json:"die"` // for tests of failed starts
+		UID     int    `json:"uid"` // of the person; 0: as this process
 	}
+	config.UID = 1000
 	if err := json.Unmarshal([]byte(os.Getenv("STAITHE_GUEST_CONFIG")), &config); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	if config.Die {
 		return errors.New("told to die")
+	}
+	person = config.UID
+	// As the real guest does; as PID 1 it changes nothing.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("subreaper: %w", err)
 	}
 	// Signals that a gateway's terminal or service manager may send it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
@@ -62,6 +71,9 @@ func serve() error {
 	return http.Serve(l, mux)
 }
 
+// person is the uid and gid of what run runs; 0: this process's.
+var person int
+
 // run runs {"argv": […], "root": false} and answers {"out": "…", "code": 0}.
 func run(w http.ResponseWriter, r *http.Request) {
 	var in struct {
@@ -76,7 +88,10 @@ func run(w http.ResponseWriter, r *http.Request) {
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}
 	cmd.Dir = "/"
 	if !in.Root {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if id := uint32(person); id != 0 {
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: id, Gid: id}
+		}
 	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
