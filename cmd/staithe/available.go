@@ -8,7 +8,6 @@ import (
 
 	"staithe/internal/gateway"
 	"staithe/internal/sandbox"
-	"staithe/internal/sandbox/oci"
 	"staithe/internal/station"
 )
 
@@ -64,10 +63,4 @@ func capital(s string) string {
 }
 
 // classChecks looks whether a class's sandboxes can be made here.
-func classChecks(class station.Class) []sandbox.Check {
-	switch class.Runtime {
-	case "", "crun", "runc":
-		return oci.Preflight(class.Runtime)
-	}
-	return []sandbox.Check{{Name: "runtime", Detail: "this server cannot drive the runtime " + class.Runtime, Fix: "set the class's runtime to crun or runc"}}
-}
+func classChecks(class station.Class) []sandbox.Check { return preflight(class.Runtime) }

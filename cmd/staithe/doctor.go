@@ -19,7 +19,6 @@ import (
 	"staithe/internal/config"
 	"staithe/internal/muxclient"
 	"staithe/internal/sandbox"
-	"staithe/internal/sandbox/oci"
 	"staithe/internal/station"
 	"staithe/internal/store"
 	"staithe/internal/wire"
@@ -61,7 +60,7 @@ func (d *doctor) run(ctx context.Context) error {
 	d.hop(ctx, "data", d.data)
 	d.hop(ctx, "listen", d.listen)
 	d.hop(ctx, "store", d.store)
-	for _, c := range oci.Preflight(engine(d.cfg)) {
+	for _, c := range preflight(engine(d.cfg)) {
 		d.line(c)
 	}
 	if d.failed == 0 {

@@ -19,7 +19,7 @@ import (
 	"staithe/internal/egress"
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
-	"staithe/internal/sandbox/oci"
+	"staithe/internal/sandbox"
 	"staithe/internal/station"
 	"staithe/internal/store"
 	"staithe/internal/volume"
@@ -126,7 +126,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 type program struct {
 	store   *store.Store
 	auth    *auth.Auth
-	runtime *oci.Runtime
+	runtime *sandbox.Router
 	egress  *egress.Egress // the fleet's, once sessions have a network
 	fleet   *fleet.Fleet
 	gateway *gateway.Gateway
@@ -166,13 +166,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if err != nil {
 		return p, err
 	}
-	if err := knownEngine(cfg); err != nil {
-		return p, err
-	}
-	if p.runtime, err = oci.New(oci.Options{Data: data.path, Engine: engine(cfg), Log: log}); err != nil {
-		return p, err
-	}
-	if err := p.runtime.Prepare(ctx); err != nil {
+	if p.runtime, err = newRuntime(ctx, cfg, data.path, log); err != nil {
 		return p, err
 	}
 	if p.auth, err = auth.New(auth.Options{Store: p.store, Log: log}); err != nil {
@@ -195,10 +189,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Log: log, Page: web.Dist(), Version: version,
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
-			{Name: "runtime", Ask: func(ctx context.Context) error {
-				_, err := p.runtime.List(ctx)
-				return err
-			}},
+			{Name: "runtime", Ask: p.runtime.Ready},
 		},
 	})
 	return p, err
@@ -210,15 +201,6 @@ func engine(cfg config.Config) string {
 		return ""
 	}
 	return cfg.Runtime
-}
-
-// knownEngine refuses a runtime that no provider in this binary drives.
-func knownEngine(cfg config.Config) error {
-	switch cfg.Runtime {
-	case "auto", "crun", "runc":
-		return nil
-	}
-	return station.Errorf(station.ErrUnavailable, "no_runtime", "This server cannot drive the runtime %s yet; set --runtime to auto, crun or runc.", cfg.Runtime)
 }
 
 // offerSetup prints the setup link while there is no admin.

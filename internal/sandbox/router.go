@@ -41,7 +41,8 @@ type provider struct {
 }
 
 // NewRouter returns a router over the named runtimes, of which the one named by
-// fallback serves a Spec that names none. One Runtime may have several names.
+// fallback serves a Spec that names none. One Runtime may have several names; the
+// empty one is for a default that chooses for itself.
 func NewRouter(runtimes map[string]Runtime, fallback string) (*Router, error) {
 	if runtimes[fallback] == nil {
 		return nil, fmt.Errorf("sandbox: the default runtime %q is none of %v", fallback, slices.Sorted(maps.Keys(runtimes)))
@@ -53,7 +54,7 @@ func NewRouter(runtimes map[string]Runtime, fallback string) (*Router, error) {
 			r.providers = append(r.providers, provider{runtimes[name], name})
 			continue
 		}
-		r.providers[i].label += ", " + name
+		r.providers[i].label = strings.TrimPrefix(r.providers[i].label+", "+name, ", ")
 	}
 	return r, nil
 }
@@ -86,7 +87,7 @@ func (r *Router) named(name string) (Runtime, string, error) {
 	}
 	return nil, name, station.Errorf(station.ErrUnavailable, "no_such_runtime",
 		"This server is not set up to make sandboxes with %+q; take a session class of another runtime, or name it in the server's settings (there are: %s).",
-		name, strings.Join(slices.Sorted(maps.Keys(r.names)), ", "))
+		name, strings.TrimPrefix(strings.Join(slices.Sorted(maps.Keys(r.names)), ", "), ", "))
 }
 
 // Start makes a sandbox with the runtime that the spec names. The error wraps

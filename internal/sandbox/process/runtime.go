@@ -58,6 +58,13 @@ func New(o Options) (*Runtime, error) {
 	return r, nil
 }
 
+// Left says whether a data directory has sessions of this provider, whether or
+// not it is to make new ones.
+func Left(data string) bool {
+	entries, err := os.ReadDir(filepath.Join(data, Name))
+	return err == nil && len(entries) > 0
+}
+
 // Describe says in plain words that there is no boundary.
 func (r *Runtime) Describe(station.Class) string {
 	who := "the account that the server runs as"
