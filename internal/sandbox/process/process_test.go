@@ -72,7 +72,7 @@ func TestAbuse17_NamesAreRefused(t *testing.T) {
 }
 
 func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) {
-	sandboxtest.GuestSurvives(t, open, "TestChild")
+	sandboxtest.GuestSurvives(t, open, able, "TestChild")
 }
 
 // TestChild is the gateway that TestAbuse40_GuestSurvivesTheGateway kills.

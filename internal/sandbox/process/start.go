@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -114,6 +115,13 @@ func (r *Runtime) launch(spec sandbox.Spec) error {
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", confine.ConfigEnv + "=" + config, mark + "=" + string(spec.Session)}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{sock}
+	if n := spec.Limits.Files; n > 0 {
+		// The one limit that is a process's own and is inherited. It may not be set
+		// from outside, so a shell sets it on its way to becoming the guest.
+		cmd.Path = "/bin/sh"
+		cmd.Args = []string{"sh", "-c", `ulimit -n "$1" && exec /proc/self/fd/4`, "sh", strconv.Itoa(n)}
+		cmd.ExtraFiles = append(cmd.ExtraFiles, guest)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if r.root {
 		id := uint32(station.HostUID(spec.UIDRange, station.SandboxUID))
@@ -126,12 +134,6 @@ func (r *Runtime) launch(spec sandbox.Spec) error {
 	go func() { _ = cmd.Wait() }() // reaped, whenever that is; its end shows in Find
 	if err != nil {
 		return fmt.Errorf("the guest ended at once: %w", err)
-	}
-	if n := uint64(spec.Limits.Files); n > 0 {
-		// The one limit that is a process's own and is inherited.
-		if err := unix.Prlimit(process.PID, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}, nil); err != nil {
-			return fmt.Errorf("limit the guest's files: %w", err)
-		}
 	}
 	return r.write(spec.Session, record{Guest: process})
 }

@@ -58,7 +58,7 @@ func usage(t *testing.T, open Open, able Abilities) {
 		now := b.usage(t)
 		return now.CPU > before.CPU+50*time.Millisecond && now.Memory > before.Memory+size*3/4 && now.PIDs >= before.PIDs+5
 	})
-	if u := b.usage(t); u.OOMKills != 0 || u.LastOOMKill != "" {
+	if u := b.usage(t); u.OOMKills > 0 || u.LastOOMKill != "" {
 		t.Errorf("killed for want of memory: %+v", u)
 	}
 }
