@@ -59,9 +59,11 @@ func (f *Fleet) NetworkStatus(ctx context.Context, user station.ID, ref string) 
 	return out, err
 }
 
-// reaches says whether a class's sessions have a way out at all.
+// reaches says whether a class's sessions have a way out at all. Those of the
+// runtime that isolates nothing have the host's network: there is no other to
+// make one for, and the host's must never be taken for a session's.
 func reaches(c station.Class) bool {
-	return c.Network.Mode != station.NetworkNone && c.Network.Mode != ""
+	return c.Runtime != sandbox.Unisolated && c.Network.Mode != station.NetworkNone && c.Network.Mode != ""
 }
 
 func errNoNetwork(c station.Class) error {

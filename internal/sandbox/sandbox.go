@@ -104,6 +104,9 @@ type Runtime interface {
 	Describe(class station.Class) string
 }
 
+// Unisolated is the name of the runtime that isolates nothing.
+const Unisolated = "process"
+
 // ErrNoFreeze says that a provider cannot freeze here; the session can only be
 // stopped.
 var ErrNoFreeze = station.Errorf(station.ErrUnavailable, "no_freeze",

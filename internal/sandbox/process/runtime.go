@@ -18,7 +18,7 @@ import (
 )
 
 // Name is what the provider is asked for by.
-const Name = "process"
+const Name = sandbox.Unisolated
 
 const (
 	recordName = "record.json"
@@ -69,7 +69,7 @@ func Left(data string) bool {
 func (r *Runtime) Describe(station.Class) string {
 	who := "the account that the server runs as"
 	if r.root {
-		who = "a host uid of the user's own"
+		who = "the account that the user's home belongs to"
 	}
 	return "NO ISOLATION. Each session is plain processes of the server's machine, run as " + who +
 		": they see the machine's files, processes and network, and no limit or network policy holds them. For development only."

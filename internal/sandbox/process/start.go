@@ -124,8 +124,9 @@ func (r *Runtime) launch(spec sandbox.Spec) error {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if r.root {
-		id := uint32(station.HostUID(spec.UIDRange, station.SandboxUID))
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: id, Gid: id}
+		if cmd.SysProcAttr.Credential, err = owner(spec.Home); err != nil {
+			return err
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the guest: %w", err)
@@ -136,6 +137,19 @@ func (r *Runtime) launch(spec sandbox.Spec) error {
 		return fmt.Errorf("the guest ended at once: %w", err)
 	}
 	return r.write(spec.Session, record{Guest: process})
+}
+
+// owner is the account that a home belongs to.
+func owner(home string) (*syscall.Credential, error) {
+	info, err := os.Stat(home)
+	if err != nil {
+		return nil, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 || st.Gid == 0 {
+		return nil, errors.New("the home belongs to root: nothing of a session runs as that")
+	}
+	return &syscall.Credential{Uid: st.Uid, Gid: st.Gid}, nil
 }
 
 // localConfig is the guest's configuration for a life outside a sandbox: the
