@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ type box struct {
 type order struct {
 	Do   string // dial, send, udp, dns, tls, flood, pull, push, hold, route
 	Addr string
-	Send string
+	Send raw
 	Name string // a question; TLS's SNI; a held connection
 	N    int
 }
@@ -48,11 +49,22 @@ type order struct {
 // report is what came of it.
 type report struct {
 	Err   string   // refused, reset, unreachable, timeout, closed, or the error's text
-	Got   string   // bytes that came back
+	Got   raw      // bytes that came back
 	Addrs []string // of a DNS answer
 	RCode string
 	N     int64
 	Took  time.Duration
+}
+
+// raw is bytes, which JSON takes for text otherwise.
+type raw string
+
+func (r raw) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString([]byte(r))), nil }
+
+func (r *raw) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	*r = raw(b)
+	return err
 }
 
 const boxPatience = 10 * time.Second
@@ -61,27 +73,12 @@ const boxPatience = 10 * time.Second
 func newBox(t testing.TB) *box {
 	t.Helper()
 	needWorld(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	cmd := rootBox(t)
+	if os.Geteuid() != 0 {
+		cmd = rootlessBox(t)
 	}
-	if os.Geteuid() == 0 {
-		// The sandbox's uid must be able to execute it.
-		self = filepath.Join(testFolder, "box")
-		if _, err := os.Stat(self); err != nil {
-			copyProgram(t, "/proc/self/exe", self)
-		}
-	}
-	cmd := exec.Command(self)
 	cmd.Env = []string{partEnv + "=" + partBox, "PATH=" + os.Getenv("PATH")}
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() == 0 {
-		m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: station.HostUID(7, 0), Size: station.UIDRangeSize}}
-		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = m, m
-		cmd.SysProcAttr.GidMappingsEnableSetgroups = true
-		cmd.SysProcAttr.Credential = &syscall.Credential{}
-	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -90,10 +87,7 @@ func newBox(t testing.TB) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Pdeathsig is of the thread: the one that starts it must live on.
-	started := make(chan error)
-	go lockedStart(cmd, started)
-	if err := <-started; err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	b := &box{t: t, cmd: cmd, in: in, out: json.NewDecoder(out)}
@@ -101,28 +95,59 @@ func newBox(t testing.TB) *box {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	if os.Geteuid() != 0 {
-		mapIDs(t, cmd.Process.Pid)
-	}
 	b.do(order{Do: "hello"})
 	return b
 }
 
-func lockedStart(cmd *exec.Cmd, started chan<- error) {
-	// The main thread never ends.
-	started <- cmd.Start()
+// rootBox is in namespaces with the ids that a server which is root gives.
+func rootBox(t testing.TB) *exec.Cmd {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	// The sandbox's uid must be able to execute it.
+	self := filepath.Join(testFolder, "box")
+	if _, err := os.Stat(self); err != nil {
+		copyProgram(t, "/proc/self/exe", self)
+	}
+	cmd := exec.Command(self)
+	m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: station.HostUID(7, 0), Size: station.UIDRangeSize}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+		UidMappings: m, GidMappings: m, GidMappingsEnableSetgroups: true,
+		Credential: &syscall.Credential{},
+	}
+	return cmd
 }
 
-// mapIDs gives the user namespace the ids that a server which is not root gives
-// its sandboxes.
-func mapIDs(t testing.TB, pid int) {
+// rootlessBox is in namespaces with the ids that a server which is not root
+// gives: the guest's uid 0 is one of /etc/subuid, not the server's own.
+func rootlessBox(t testing.TB) *exec.Cmd {
 	t.Helper()
+	holder := exec.Command("cat")
+	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
+	if _, err := holder.StdinPipe(); err != nil { // it ends with us
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		holder.Process.Kill()
+		holder.Wait()
+	})
+	pid := strconv.Itoa(holder.Process.Pid)
 	for tool, own := range map[string]int{"newuidmap": os.Getuid(), "newgidmap": os.Getgid()} {
-		out, err := exec.Command(tool, strconv.Itoa(pid), "0", "1000000", "1000", "1000", strconv.Itoa(own), "1", "1001", "1001000", "60000").CombinedOutput()
+		out, err := exec.Command(tool, pid, "0", "1000000", "1000", "1000", strconv.Itoa(own), "1", "1001", "1001000", "60000").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v %s", tool, err, out)
 		}
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command("nsenter", "--user", "--net", "--target", pid, self)
 }
 
 func copyProgram(t testing.TB, from, to string) {
@@ -209,6 +234,17 @@ func obey(o order, held map[string]net.Conn) report {
 		r.N, err = udpFlood(o)
 	case "pull", "push":
 		r.N, err = stream(o)
+	case "listen":
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", o.Addr); err == nil {
+			go accept(func(c net.Conn) { _, _ = io.WriteString(c, "inside") })(ln)
+		}
+	case "links":
+		r.Got, err = links()
+	case "dial-close":
+		r.Got, err = talkToTheEnd(o, len(o.Send)+1)
+	case "dribble":
+		r.Got, err = talkToTheEnd(o, 7)
 	default:
 		err = errors.New("no such order")
 	}
@@ -237,7 +273,7 @@ func classify(err error) string {
 }
 
 // talk sends once and reads what comes until a pause or the end.
-func talk(network string, o order) (string, error) {
+func talk(network string, o order) (raw, error) {
 	c, err := net.DialTimeout(network, o.Addr, boxPatience)
 	if err != nil {
 		return "", err
@@ -246,22 +282,54 @@ func talk(network string, o order) (string, error) {
 	return converse(c, o.Send)
 }
 
-func converse(c net.Conn, send string) (string, error) {
+// links are the names of the interfaces.
+func links() (raw, error) {
+	all, err := net.Interfaces()
+	var names []string
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	return raw(strings.Join(names, " ")), err
+}
+
+// talkToTheEnd sends in pieces, says that it has said all, and reads to the end.
+func talkToTheEnd(o order, piece int) (raw, error) {
+	c, err := net.DialTimeout("tcp", o.Addr, boxPatience)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(boxPatience)); err != nil {
+		return "", err
+	}
+	for b := o.Send; b != ""; b = b[min(piece, len(b)):] {
+		if _, err := io.WriteString(c, string(b[:min(piece, len(b))])); err != nil {
+			return "", err
+		}
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(c)
+	return raw(b), err
+}
+
+func converse(c net.Conn, send raw) (raw, error) {
 	if c == nil {
 		return "", errors.New("no such connection")
 	}
 	if err := c.SetDeadline(time.Now().Add(boxPatience)); err != nil {
 		return "", err
 	}
-	if _, err := io.WriteString(c, send); err != nil {
+	if _, err := io.WriteString(c, string(send)); err != nil {
 		return "", err
 	}
 	buf := make([]byte, 64<<10)
 	n, err := c.Read(buf)
-	return string(buf[:n]), err
+	return raw(buf[:n]), err
 }
 
-func talkTLS(o order) (string, error) {
+func talkTLS(o order) (raw, error) {
 	c, err := tls.DialWithDialer(&net.Dialer{Timeout: boxPatience}, "tcp", o.Addr, &tls.Config{ServerName: o.Name, InsecureSkipVerify: true})
 	if err != nil {
 		return "", err
@@ -285,14 +353,14 @@ func askDNS(o order) (report, error) {
 	if err != nil {
 		return r, err
 	}
-	var got string
+	var got raw
 	if o.Do == "dns-tcp" {
-		got, err = talk("tcp", order{Addr: o.Addr, Send: string([]byte{byte(len(q) >> 8), byte(len(q))}) + string(q)})
+		got, err = talk("tcp", order{Addr: o.Addr, Send: raw([]byte{byte(len(q) >> 8), byte(len(q))}) + raw(q)})
 		if len(got) > 2 {
 			got = got[2:]
 		}
 	} else {
-		got, err = talk("udp", order{Addr: o.Addr, Send: string(q)})
+		got, err = talk("udp", order{Addr: o.Addr, Send: raw(q)})
 	}
 	if err != nil {
 		return r, err

@@ -19,8 +19,8 @@ const (
 	Inside  = "192.0.0.2"
 	Inside6 = "fd73:7461:6974:6865::2"
 
-	Bits  = 29 // of the IPv4 link
-	Bits6 = 64 // of the IPv6 link
+	Bits  = 30  // of the IPv4 link
+	Bits6 = 126 // of the IPv6 link
 
 	// Interface is what the sandbox's interface is called inside.
 	Interface = "eth0"

@@ -39,13 +39,13 @@ var (
 
 // Which part this process plays.
 const (
-	partEnv  = "EGRESS_TEST_PART"
-	partHost = "host" // in the host namespace, the world is made
-	partUser = "user" // the same, but not root; the world is the parent's
-	partBox  = "box"  // a sandbox's program
-	binEnv   = "EGRESS_TEST_BINARY"
-	confEnv  = "EGRESS_TEST_RESOLV"
-	worldEnv = "EGRESS_TEST_FD" // where the internet namespace's servers are told what to do
+	partEnv     = "EGRESS_TEST_PART"
+	partHost    = "host"    // in the host namespace, the world is made
+	partUser    = "user"    // the same, but not root; the world is the parent's
+	partBox     = "box"     // a sandbox's program
+	partGateway = "gateway" // a gateway that is to be killed
+	binEnv      = "EGRESS_TEST_BINARY"
+	confEnv     = "EGRESS_TEST_RESOLV"
 )
 
 var (
@@ -59,6 +59,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(partEnv) {
 	case partBox:
 		err = boxMain()
+	case partGateway:
+		err = gatewayMain()
 	case partUser:
 		egressBinary, resolvConf = os.Getenv(binEnv), os.Getenv(confEnv)
 		code = m.Run()
@@ -189,7 +191,14 @@ func onThread[T any](f func() (T, error)) (T, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		runtime.LockOSThread() // the thread ends with the goroutine
+		runtime.LockOSThread() // not unlocked: the thread ends with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread never ends, and stands for the process in /proc.
+			v, err := onThread(f)
+			runtime.UnlockOSThread()
+			done <- result{v, err}
+			return
+		}
 		v, err := f()
 		done <- result{v, err}
 	}()

@@ -39,7 +39,15 @@ func onThread[T any](f func() (T, error)) (T, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // not unlocked: the thread ends with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread never ends, and stands for the process in /proc:
+			// take another, while this goroutine keeps it busy.
+			v, err := onThread(f)
+			runtime.UnlockOSThread()
+			done <- result{v, err}
+			return
+		}
 		v, err := f()
 		done <- result{v, err}
 	}()
