@@ -178,7 +178,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	}
 	p.fleet, err = fleet.New(fleet.Options{
 		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
-		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass,
+		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass, Reserve: cfg.DiskReserve,
 	})
 	if err != nil {
 		return p, err

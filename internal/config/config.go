@@ -32,6 +32,7 @@ type Config struct {
 	DevPage        string // origin of a Vite dev server that serves the page; "" for the built one
 	DefaultClass   string // of sessions that name none; one of Classes
 	Classes        []Class
+	DiskReserve    int64 // bytes of the disk kept free for the server; 0: none, -1: 5 %, 2 GiB at most
 }
 
 // field is one setting: its flag is --name, its variable STAITHE_NAME, its key
@@ -54,6 +55,8 @@ var fields = []field{
 		set: setListen, get: func(c *Config) string { return c.Listen }},
 	{name: "data", usage: "`directory` that holds everything staithe keeps", fallback: defaultData,
 		set: setData, get: func(c *Config) string { return c.Data }},
+	{name: "disk-reserve", usage: "`size` of the disk kept free for the server: who fills the rest is stopped; auto (5 %, 2g at most), or 0 for none", fallback: fixed("auto"),
+		set: setReserve, get: reserve},
 	{name: "url", usage: "public `origin`, https://host; needed beyond loopback", fallback: fixed(""),
 		set: setOrigin(func(c *Config) *string { return &c.URL }), get: func(c *Config) string { return c.URL }},
 	{name: "runtime", usage: "sandbox runtime: auto (crun, else runc), " + strings.Join(Runtimes[:len(Runtimes)-1], ", ") + ", or process: no isolation",
@@ -350,6 +353,33 @@ func setDefaultClass(c *Config, s string) error {
 	}
 	c.DefaultClass = s
 	return nil
+}
+
+func setReserve(c *Config, s string) error {
+	switch s {
+	case "auto":
+		c.DiskReserve = -1
+	case "0":
+		c.DiskReserve = 0
+	default:
+		n, err := ParseSize(s)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("%q is no reserve; 0 is none", s)
+		}
+		c.DiskReserve = n
+		return err
+	}
+	return nil
+}
+
+func reserve(c *Config) string {
+	switch c.DiskReserve {
+	case -1:
+		return "auto"
+	case 0:
+		return "0"
+	}
+	return FormatSize(c.DiskReserve)
 }
 
 func setProxies(c *Config, s string) error {

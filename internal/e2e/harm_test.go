@@ -99,7 +99,8 @@ func TestFullDiskWhileRunning(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounts a small disk")
 	}
-	s := &server{t: t, data: dataDir(t), log: &syncBuffer{}}
+	// Without a reserve: what happens when it is used up all the same.
+	s := &server{t: t, data: dataDir(t), log: &syncBuffer{}, env: []string{"STAITHE_DISK_RESERVE=0"}}
 	if err := syscall.Mount("staithe-test", s.data, "tmpfs", 0, "size=64m,mode=711"); err != nil {
 		t.Fatal("cannot mount a small disk: ", err)
 	}

@@ -66,6 +66,7 @@ type Options struct {
 	Images       Images           // nil: no class has an image
 	Network      Network          // nil: no class has a network
 	Clock        func() time.Time // nil: time.Now
+	Reserve      int64            // bytes of the disk kept free for the server; 0: none, negative: volume.GuardOptions' default
 }
 
 // Fleet runs all users' sessions. Safe for concurrent use: operations on one
@@ -83,6 +84,7 @@ type Fleet struct {
 	classes classes
 	images  Images
 	network Network
+	guard   *volume.Guard
 
 	sessions sandbox.KeyLock // one operation per session
 	users    sandbox.KeyLock // a user's home and set of sessions; held with a session only while that one is in no list
@@ -119,6 +121,11 @@ func New(o Options) (*Fleet, error) {
 		clients: map[station.ID]*guestapi.Client{}, watched: map[station.ID]*watched{}, leased: map[station.ID]time.Time{},
 	}
 	if err := os.MkdirAll(f.parked, 0o700); err != nil {
+		return nil, err
+	}
+	if f.guard, err = volume.NewGuard(volume.GuardOptions{
+		Volumes: o.Volumes, Host: &diskHost{f: f, limits: map[station.ID]int64{}}, Log: o.Log, Reserve: o.Reserve,
+	}); err != nil {
 		return nil, err
 	}
 	f.ending, f.end = context.WithCancel(context.Background())

@@ -89,6 +89,9 @@ func (f *Fleet) boot(ctx context.Context, s station.Session) error {
 	if before {
 		return f.answers(ctx, s, adoptLimit)
 	}
+	if err := f.limitHome(ctx, s.User); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	w := f.watch(s.ID)
 	w.forget()

@@ -32,13 +32,14 @@ func (f *Fleet) Recover(ctx context.Context) error {
 }
 
 // Run keeps records, sandboxes and guests in agreement, puts idle sessions to
-// sleep and renews this server's leases until ctx ends, and returns when
+// sleep, guards the disk and renews this server's leases until ctx ends, and returns when
 // nothing of it runs any more.
 func (f *Fleet) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	work.Go(func() { f.keepLeases(ctx) })
 	work.Go(func() { f.attend(ctx) })
+	work.Go(func() { f.guard.Run(ctx) })
 	agree, purge := time.NewTicker(reconcileEvery), time.NewTicker(purgeEvery)
 	defer agree.Stop()
 	defer purge.Stop()

@@ -26,6 +26,9 @@ func (f *Fleet) makeHome(ctx context.Context, user station.ID) error {
 	if err != nil {
 		return fmt.Errorf("find the user's workstation: %w", err)
 	}
+	if err := f.guard.Low(); err != nil {
+		return err
+	}
 	return f.volumes.Create(ctx, ws)
 }
 

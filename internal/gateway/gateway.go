@@ -37,6 +37,7 @@ type Fleet interface {
 	NetworkStatus(ctx context.Context, user station.ID, ref string) (fleet.NetworkStatus, error)
 	Hold(session station.ID, what string) (release func())                   // it does not go to sleep by itself until then
 	Guest(ctx context.Context, session station.ID) (*guestapi.Client, error) // never wakes
+	Home(ctx context.Context, user station.ID) (station.Home, error)
 	CreateHome(ctx context.Context, user station.ID) error
 	RemoveUser(ctx context.Context, user station.ID) error
 	OnEnd(func(session station.ID, deleted bool))

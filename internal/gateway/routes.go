@@ -31,6 +31,7 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 	post(a, "/users/{user}/reset-link", "create-reset-link", "Make a link to set a new password", adminsOf, http.StatusCreated, g.createResetLink)
 
 	get(a, "/classes", "list-classes", "List the session classes", everyUse, g.listClasses)
+	get(a, "/workstation", "get-workstation", "What the home holds and may hold", everyUse, g.workstation, http.StatusNotFound)
 	get(a, "/sessions", "list-sessions", "List the sessions", everyUse, g.listSessions)
 	post(a, "/sessions", "create-session", "Make a session", sessions, http.StatusCreated, g.createSession, http.StatusConflict, http.StatusTooManyRequests, http.StatusGatewayTimeout)
 	get(a, "/sessions/{session}", "get-session", "See a session", everyUse, g.getSession)

@@ -40,6 +40,15 @@ func newTestFleet(t testing.TB, s *store.Store) *testFleet {
 
 func (f *testFleet) OnEnd(fn func(station.ID, bool)) { f.onEnd = append(f.onEnd, fn) }
 
+func (f *testFleet) Home(_ context.Context, user station.ID) (station.Home, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.homes[user] {
+		return station.Home{}, station.Errorf(station.ErrNotFound, "no_home", "There is no home yet.")
+	}
+	return station.Home{Bytes: 4096, Files: 1, Enforced: "none"}, nil
+}
+
 func (f *testFleet) CreateHome(_ context.Context, user station.ID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

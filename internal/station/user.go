@@ -20,6 +20,19 @@ type Workstation struct {
 	UIDRange int // index of the user's range of 65,536 host uids; unique per host, never reused
 }
 
+// Home is what a workstation's home holds, and what it may.
+type Home struct {
+	Bytes      int64     `json:"home_bytes"`  // of disk blocks
+	Files      int64     `json:"home_files"`  // inodes: files, folders, links
+	AtLeast    bool      `json:"at_least"`    // it holds more than could be counted
+	MeasuredAt time.Time `json:"measured_at"` // when it was counted
+	Quota      int64     `json:"quota_bytes"` // 0: none
+	FileQuota  int64     `json:"quota_files"` // 0: none
+	Enforced   string    `json:"enforced" enum:"none,project quota,measured"`
+	Free       int64     `json:"free_bytes"` // what the person can still write
+	DiskLow    bool      `json:"disk_low"`   // the server's disk is almost full
+}
+
 // Login is one signed-in browser. The cookie holds a random token; only its
 // SHA-256 is stored.
 type Login struct {

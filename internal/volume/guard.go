@@ -16,7 +16,7 @@ type Writer struct {
 	Workstation station.Workstation
 	Written     int64  // bytes to disks since the sandbox's start; -1: not known
 	Frozen      bool   // for whatever reason
-	Braked      string // frozen by Brake: the notice's code
+	Braked      string // when frozen: the code of what its person was told last
 }
 
 // Host is what a Guard needs of who runs the sessions. The methods are called
@@ -109,7 +109,7 @@ const (
 	wroteNoticeably = 1 << 20
 )
 
-// NewGuard returns a guard and lays its ballast down. The homes' limits are
+// NewGuard returns a guard, which does nothing yet. The homes' limits are
 // those of SetQuota.
 func NewGuard(o GuardOptions) (*Guard, error) {
 	if o.Volumes == nil || o.Host == nil || o.Log == nil {
@@ -139,6 +139,9 @@ func (g *Guard) Low() error {
 	return station.Errorf(station.ErrNoSpace, "disk_low",
 		"The server's disk is almost full; delete files you do not need, or ask the administrator for room, and try again.")
 }
+
+// Reserve is how many bytes of the disk are the server's own.
+func (g *Guard) Reserve() int64 { return g.reserve.bytes }
 
 // Run guards until ctx ends, and returns when nothing of it runs any more. What
 // it braked stays braked: a server that starts again finds room, or not.
@@ -196,16 +199,21 @@ func (g *Guard) list(ctx context.Context, list []Writer) {
 	for _, w := range list {
 		s := g.sessions[w.Session]
 		if s == nil {
-			s = &writer{since: max(w.Written, 0), braked: w.Braked} // by an earlier server, maybe
+			s = &writer{since: max(w.Written, 0), }
+			if IsBrake(w.Braked) {
+				s.braked = w.Braked // by an earlier server
+			}
 			g.sessions[w.Session] = s
 		}
-		if w.Written < s.since {
-			s.since = max(w.Written, 0) // another sandbox by now
+		if w.Written >= 0 {
+			if w.Written < s.since {
+				s.since = 0 // another sandbox by now
+			}
+			// Half of what was recent fades with each look, so that a burst is
+			// seen for some looks and an old one is not.
+			s.recent = s.recent/2 + w.Written - s.since
+			s.since = w.Written
 		}
-		// Half of what was recent fades with each look, so that a burst is seen
-		// for some looks and an old one is not.
-		s.recent = s.recent/2 + max(w.Written-s.since, 0)
-		s.since = max(w.Written, s.since)
 		s.Writer, s.seen = w, true
 		h := g.homes[w.Workstation.ID]
 		if h == nil {
@@ -289,6 +297,10 @@ func (g *Guard) brake(ctx context.Context, h *watched, notice Notice) {
 	}
 	for _, s := range writing {
 		err := g.host.Brake(ctx, s.Session, notice)
+		if errors.Is(err, station.ErrNoSpace) {
+			// It is frozen, but there is no room to note it.
+			err = errors.Join(g.ballast.drop(), g.host.Brake(ctx, s.Session, notice))
+		}
 		if errors.Is(err, station.ErrNotFound) {
 			continue // ended by itself
 		}

@@ -183,6 +183,9 @@ const (
 	codeDiskFull    = "disk_full"
 )
 
+// IsBrake says whether a notice's code is that of a brake.
+func IsBrake(code string) bool { return code == codeHomeFull || code == codeDiskFull }
+
 func fillingNotice(u Usage) Notice {
 	return Notice{codeHomeFilling, fmt.Sprintf("Your home is almost full: %s. Delete what you do not need; when it is full, %s.", held(u), consequence(u))}
 }
