@@ -130,8 +130,18 @@ func (v *Volumes) give(home *os.Root, name string, ws station.Workstation) error
 	if !v.own {
 		return nil
 	}
-	id := station.HostUID(ws.UIDRange, station.SandboxUID)
+	id := v.owner(ws)
 	return home.Lchown(name, id, id)
+}
+
+// owner is the uid and gid that a new home's files have on disk: 1000, which an
+// idmapped mount shows as the user's own; where there are none, the uid of the
+// user's range itself.
+func (v *Volumes) owner(ws station.Workstation) int {
+	if IDMapped(v.data) == nil {
+		return station.SandboxUID
+	}
+	return station.HostUID(ws.UIDRange, station.SandboxUID)
 }
 
 // Trash takes a home out of use; it is purged after TrashLife. A home that is
