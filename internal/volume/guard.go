@@ -199,7 +199,7 @@ func (g *Guard) list(ctx context.Context, list []Writer) {
 	for _, w := range list {
 		s := g.sessions[w.Session]
 		if s == nil {
-			s = &writer{since: max(w.Written, 0), }
+			s = &writer{since: max(w.Written, 0)}
 			if IsBrake(w.Braked) {
 				s.braked = w.Braked // by an earlier server
 			}
