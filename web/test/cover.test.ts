@@ -36,6 +36,11 @@ describe('what covers the terminal', () => {
     expect(words?.busy).toBeFalsy()
   })
 
+  it('promises the shells of a frozen session, and none of a stopped one', () => {
+    expect(cover({ gate: { kind: 'asleep', why: 'idle for 2 hours' }, frozen: true })?.why).toMatch(/^Idle for 2 hours\. Its shells wait/)
+    expect(cover({ link: { kind: 'asleep', why: '' }, frozen: false })?.why).toMatch(/^Its shells have ended/)
+  })
+
   it.each([
     { gate: { kind: 'asking' } },
     { gate: { kind: 'starting' } },

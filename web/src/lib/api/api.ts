@@ -1,5 +1,5 @@
 import { request } from './client'
-import type { CreatedUser, Newcomer, NewToken, ResetLink, Session, Token, User } from './types'
+import type { CreatedUser, NetworkStatus, Newcomer, NewToken, ResetLink, Session, SessionClass, Token, User } from './types'
 
 const at = (session: string) => `/sessions/${encodeURIComponent(session)}`
 const person = (user: string) => `/users/${encodeURIComponent(user)}`
@@ -30,9 +30,18 @@ export const api = {
 
   sessions: () => request<Session[]>('GET', '/sessions'),
   session: (session: string) => request<Session>('GET', at(session)),
-  createSession: (name: string) => request<Session>('POST', '/sessions', { name }),
+  /** Without a class it is the server's default. */
+  createSession: (name: string, chosen?: string) =>
+    request<Session>('POST', '/sessions', { name, ...(chosen ? { class: chosen } : {}) }),
   renameSession: (session: string, name: string) => request<Session>('PATCH', at(session), { name }),
   deleteSession: (session: string) => request<void>('DELETE', at(session)),
   wake: (session: string) => request<Session>('POST', `${at(session)}/wake`),
-  sleep: (session: string) => request<Session>('POST', `${at(session)}/sleep`),
+  /** Frozen where that can be; with stop its programs end. */
+  sleep: (session: string, stop = false) => request<Session>('POST', `${at(session)}/sleep`, stop ? { stop } : undefined),
+  /** For so many seconds; 0 ends it. */
+  keepAwake: (session: string, seconds: number) => request<Session>('POST', `${at(session)}/keep-awake`, { seconds }),
+  dismissNotice: (session: string) => request<void>('DELETE', `${at(session)}/notice`),
+  network: (session: string) => request<NetworkStatus>('GET', `${at(session)}/network`),
+
+  classes: () => request<SessionClass[]>('GET', '/classes'),
 }

@@ -1,3 +1,4 @@
+import { sleepWords } from '$lib/state/session-words'
 import type { Gate } from '$lib/state/open-session.svelte'
 import type { LinkState } from '$lib/terminal/link'
 
@@ -16,23 +17,23 @@ export interface Situation {
   name: string
   gate: Gate
   link: LinkState
+  /** It sleeps in memory, with its shells. */
+  frozen?: boolean
   /** The session has no tab to show. */
   empty: boolean
   /** A shell was asked for and is not there yet. */
   opening: boolean
 }
 
-const KEPT = 'Its shells have ended; your files are kept.'
-
 /** Null while there is a terminal to work in, connected or not: a dropped link alone covers nothing. */
-export function coverOf({ name, gate, link, empty, opening }: Situation): CoverWords | null {
+export function coverOf({ name, gate, link, frozen, empty, opening }: Situation): CoverWords | null {
   switch (gate.kind) {
     case 'asking':
       return { title: `Finding ${name}`, busy: true }
     case 'starting':
       return { title: `${name} is starting`, why: 'Your sandbox is being made ready.', busy: true }
     case 'asleep':
-      return asleep(name, gate.why)
+      return asleep(name, gate.why, frozen)
     case 'failed':
       return { title: `${name} did not start`, why: gate.why, acts: [['wake', 'Try again']] }
     case 'gone':
@@ -44,7 +45,7 @@ export function coverOf({ name, gate, link, empty, opening }: Situation): CoverW
   }
   switch (link.kind) {
     case 'asleep':
-      return asleep(name, link.why)
+      return asleep(name, link.why, frozen)
     case 'gone':
       return gone(name, link.why)
     case 'replaced':
@@ -66,8 +67,8 @@ export function coverOf({ name, gate, link, empty, opening }: Situation): CoverW
   }
 }
 
-function asleep(name: string, why: string): CoverWords {
-  return { title: `${name} is asleep`, why: why || KEPT, acts: [['wake', 'Wake it']] }
+function asleep(name: string, why: string, frozen?: boolean): CoverWords {
+  return { title: `${name} is asleep`, why: sleepWords(why, frozen), acts: [['wake', 'Wake it']] }
 }
 
 function gone(name: string, why: string): CoverWords {

@@ -45,6 +45,15 @@ export class OpenSession {
     await this.#try(() => this.#wake())
   }
 
+  /** Asks again how it is; no answer changes nothing. */
+  async look(): Promise<void> {
+    try {
+      await this.#ask()
+    } catch {
+      // The link finds out what is wrong, and says it.
+    }
+  }
+
   /** Why the terminal's socket would not open. */
   async explain(): Promise<Verdict> {
     try {

@@ -36,7 +36,7 @@ export function closeVerdict(code: number, reason: string): Verdict {
     case 4410:
       return { kind: 'gone', why: 'It was deleted. Your files are kept.' }
     case 4412:
-      return { kind: 'asleep', why: why('Its shells have ended; your files are kept.') }
+      return { kind: 'asleep', why: why('It was put to sleep.') }
     case 4429:
       return { kind: 'retry', why: why('Too many connections are open.'), pace: 'slow' }
     case 4408:
