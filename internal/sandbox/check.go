@@ -6,5 +6,5 @@ type Check struct {
 	Name   string // what was looked at: "runtime", "user namespaces"
 	OK     bool
 	Detail string // what was found, one line
-	Fix    string // when not OK: what to run or change, exactly
+	Fix    string // when not OK: what to run or change, exactly; when OK: what would make it better, if anything
 }

@@ -23,7 +23,7 @@ func TestProblemsNameTheirFix(t *testing.T) {
 		t.Errorf("missing engine: %v", err)
 	}
 	checks := []sandbox.Check{
-		checkEngine("/no/such/engine", true), checkEngine("runc", false), checkCgroups(false, cgroupHybrid), checkUIDMap(),
+		checkEngine("/no/such/engine", true), checkEngine("runc", false), checkCgroups(false, cgroupHybrid, false), checkUIDMap(),
 	}
 	for _, c := range checks {
 		if c.OK || c.Name == "" || c.Detail == "" || c.Fix == "" {

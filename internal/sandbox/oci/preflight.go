@@ -17,7 +17,12 @@ import (
 // right it. It changes nothing.
 func Preflight(engine string) []sandbox.Check {
 	root := os.Geteuid() == 0
-	checks := []sandbox.Check{checkEngine(engine, root), checkUserNamespaces(root), checkCgroups(root, cgroupMode())}
+	checks := []sandbox.Check{checkEngine(engine, root), checkUserNamespaces(root), checkNewNamespaces(findContainer("/"))}
+	if root {
+		checks = append(checks, checkAdmin(findContainer("/")))
+	}
+	_, delegated := delegatedCgroup()
+	checks = append(checks, checkCgroups(root, cgroupMode(), delegated))
 	if !root {
 		checks = append(checks, checkUIDMap())
 	}
@@ -53,9 +58,14 @@ var namespaceSwitches = []struct {
 	file, bad, fix string
 	rootToo        bool
 }{
-	{"/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000 (and in /etc/sysctl.d/ to keep it)", true},
-	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1 (and in /etc/sysctl.d/ to keep it)", false},
-	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (and in /etc/sysctl.d/ to keep it), or run staithe as root", false},
+	{"/proc/sys/user/max_user_namespaces", "0", keepSysctl("user.max_user_namespaces=15000"), true},
+	{"/proc/sys/kernel/unprivileged_userns_clone", "0", keepSysctl("kernel.unprivileged_userns_clone=1") + ", or run staithe as root", false},
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", keepSysctl("kernel.apparmor_restrict_unprivileged_userns=0") + ", or run staithe as root", false},
+}
+
+// keepSysctl is the command that sets a switch now and at every boot.
+func keepSysctl(setting string) string {
+	return "sudo sh -c 'echo " + setting + " > /etc/sysctl.d/60-staithe.conf && sysctl -p /etc/sysctl.d/60-staithe.conf'"
 }
 
 func checkUserNamespaces(root bool) sandbox.Check {
@@ -73,18 +83,28 @@ func checkUserNamespaces(root bool) sandbox.Check {
 	return c
 }
 
+// delegate is how an account that is not root gets cgroups of its own.
+const delegate = "run it as a systemd service with Delegate=yes, DelegateSubgroup=server and KillMode=process (systemd 254 or later), or as root"
+
 // checkCgroups: sandboxes work without cgroups, only unlimited; but the engine
 // must get along with what is mounted.
-func checkCgroups(root bool, layout cgroupLayout) sandbox.Check {
+func checkCgroups(root bool, layout cgroupLayout, delegated bool) sandbox.Check {
 	c := sandbox.Check{Name: "cgroups", OK: true}
 	switch {
+	case !root && layout == cgroupV2 && delegated:
+		c.Detail = "v2, delegated to this account: a class's limits hold"
+	case !root && layout == cgroupV2:
+		c.Detail = "v2, none delegated to this account: a class's limits on memory, processor and disk do not hold"
+		c.Fix = delegate
 	case !root && layout == cgroupHybrid:
 		return sandbox.Check{Name: c.Name, Detail: "cgroups v1 and v2 are mounted together, which crun refuses to an account that is not root",
 			Fix: "boot with systemd.unified_cgroup_hierarchy=1, or run staithe as root"}
 	case !root:
-		c.Detail = string(layout) + "; not used by a gateway that is not root: processes are limited, memory is not"
+		c.Detail = string(layout) + ", which only root can use: a class's limits on memory, processor and disk do not hold"
+		c.Fix = "boot with systemd.unified_cgroup_hierarchy=1 and " + delegate
 	case layout == cgroupNone:
-		c.Detail = "none mounted: sandboxes have no limits"
+		c.Detail = "none mounted: a class's limits on memory, processor and disk do not hold"
+		c.Fix = "mount -t cgroup2 cgroup2 " + cgroupRoot
 	case unix.Access(cgroupRoot, unix.W_OK) != nil:
 		return sandbox.Check{Name: c.Name, Detail: cgroupRoot + " is read-only", Fix: "mount -o remount,rw " + cgroupRoot + ", or give the container that staithe runs in its own cgroup namespace"}
 	default:
