@@ -28,8 +28,8 @@ type Session struct {
 	KeepAwakeUntil time.Time `json:"keep_awake_until,omitzero"` // until then it does not go to sleep by itself
 	Notice         Notice    `json:"notice,omitzero"`           // what happened to it that its person should know
 
-	Frozen bool `json:"-"` // asleep, and its sandbox is there with all its memory
-	Holder ID   `json:"-"` // the server that runs it; empty: none needs to
+	Frozen bool `json:"frozen,omitempty"` // asleep, and its sandbox is there with all its memory
+	Holder ID   `json:"-"`                // the server that runs it; empty: none needs to
 }
 
 // Notice is something that happened to a session, shown until it is dismissed

@@ -37,7 +37,7 @@ export const api = {
   deleteSession: (session: string) => request<void>('DELETE', at(session)),
   wake: (session: string) => request<Session>('POST', `${at(session)}/wake`),
   /** Frozen where that can be; with stop its programs end. */
-  sleep: (session: string, stop = false) => request<Session>('POST', `${at(session)}/sleep`, stop ? { stop } : undefined),
+  sleep: (session: string, stop = false) => request<Session>('POST', `${at(session)}/sleep${stop ? '?stop=true' : ''}`),
   /** For so many seconds; 0 ends it. */
   keepAwake: (session: string, seconds: number) => request<Session>('POST', `${at(session)}/keep-awake`, { seconds }),
   dismissNotice: (session: string) => request<void>('DELETE', `${at(session)}/notice`),

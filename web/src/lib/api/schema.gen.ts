@@ -811,6 +811,7 @@ export interface components {
             class: string;
             /** Format: date-time */
             created_at: string;
+            frozen?: boolean;
             id: string;
             /** Format: date-time */
             keep_awake_until?: string;
