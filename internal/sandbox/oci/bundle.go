@@ -13,17 +13,26 @@ import (
 	"staithe/internal/sandbox/hostbase"
 )
 
+// parts are what the steps before the bundle made ready.
+type parts struct {
+	limits bounds
+	home   string // what is bound as the home
+	root   string // the root file system
+}
+
 // writeBundle fills the sandbox's folder with all that the engine reads.
-func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, limits bounds, home string) error {
-	etc := filepath.Join(dir, "etc")
-	if err := hostbase.WriteEtc(etc, spec); err != nil {
-		return err
-	}
-	config, err := r.spec(spec, p, limits, home)
+func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, made parts) error {
+	config, err := r.spec(spec, p, made)
 	if err != nil {
 		return err
 	}
-	config.Mounts = append(config.Mounts, bindReadOnly(etc, hostbase.EtcInside))
+	if spec.Base == "" {
+		etc := filepath.Join(dir, "etc")
+		if err := hostbase.WriteEtc(etc, spec); err != nil {
+			return err
+		}
+		config.Mounts = append(config.Mounts, bindReadOnly(etc, hostbase.EtcInside))
+	}
 	b, err := json.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("encode bundle: %w", err)
@@ -32,30 +41,37 @@ func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, limits
 }
 
 // spec is the OCI configuration of one sandbox.
-func (r *Runtime) spec(spec sandbox.Spec, p *prepared, limits bounds, home string) (*specs.Spec, error) {
+func (r *Runtime) spec(spec sandbox.Spec, p *prepared, made parts) (*specs.Spec, error) {
 	s := p.shared
+	kind := s.plain
+	if spec.Sudo {
+		kind = s.sudo
+	}
 	uids, gids := p.ids.maps(spec.UIDRange)
-	rlimits, err := limits.rlimits()
+	rlimits, err := made.limits.rlimits()
 	if err != nil {
 		return nil, err
 	}
-	mounts := append(baseMounts(limits), s.hostMounts...)
+	mounts := baseMounts(made.limits)
+	if spec.Base == "" {
+		mounts = append(mounts, s.hostMounts...)
+	}
 	mounts = append(mounts,
 		bindReadOnly(spec.Guest, confine.GuestInside),
 		// The r-forms: crun 1.8 forgets the plain ones on a writable bind.
-		specs.Mount{Destination: hostbase.HomeInside(spec), Type: "bind", Source: home, Options: []string{"rbind", "rnosuid", "rnodev"}},
+		specs.Mount{Destination: hostbase.HomeInside(spec), Type: "bind", Source: made.home, Options: []string{"rbind", "rnosuid", "rnodev"}},
 	)
 	out := &specs.Spec{
 		Version: "1.0.2",
-		Root:    &specs.Root{Path: p.rootfs, Readonly: true},
+		Root:    &specs.Root{Path: made.root, Readonly: spec.Base == ""},
 		Process: &specs.Process{
 			User:            specs.User{UID: 0, GID: 0},
 			Args:            []string{confine.GuestInside},
 			Env:             []string{"PATH=/usr/local/bin:/usr/bin:/bin", confine.ConfigEnv + "=" + spec.Config},
 			Cwd:             "/",
-			Capabilities:    s.caps,
+			Capabilities:    kind.caps,
 			Rlimits:         rlimits,
-			NoNewPrivileges: true,
+			NoNewPrivileges: !spec.Sudo,
 		},
 		Hostname: spec.Hostname,
 		Mounts:   mounts,
@@ -63,14 +79,15 @@ func (r *Runtime) spec(spec sandbox.Spec, p *prepared, limits bounds, home strin
 			UIDMappings:   uids,
 			GIDMappings:   gids,
 			Namespaces:    s.spaces,
-			Seccomp:       s.seccomp,
+			Seccomp:       kind.seccomp,
 			MaskedPaths:   confine.MaskedPaths,
 			ReadonlyPaths: confine.ReadonlyPaths,
+			Sysctl:        s.sysctls,
 		},
 	}
 	if r.withCgroups() {
 		out.Linux.CgroupsPath = filepath.Join(r.cgroups.parent, string(spec.Session))
-		out.Linux.Resources = r.cgroups.resources(limits)
+		out.Linux.Resources = r.cgroups.resources(made.limits)
 	}
 	return out, nil
 }

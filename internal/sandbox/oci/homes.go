@@ -33,9 +33,15 @@ type homes struct {
 	turn sandbox.KeyLock // per uid range, while its home is looked at or converted
 
 	mu     sync.Mutex
-	using  map[int]int      // starts under way, by range
-	spaces map[int]*os.File // user namespaces with a range's map
-	able   map[uint64]error // whether a file system can map, by device
+	using  map[int]int               // starts under way, by range
+	spaces map[namespaceKey]*os.File // user namespaces that carry a map
+	able   map[uint64]error          // whether a file system can map, by device
+}
+
+// namespaceKey names a map of ids.
+type namespaceKey struct {
+	uidRange int
+	image    bool // an image's: every id is the range's own; else a home's
 }
 
 // maxSpaces bounds the namespaces that are kept ready.
@@ -67,13 +73,13 @@ func (r *Runtime) mountHome(ctx context.Context, p *prepared, spec sandbox.Spec)
 	if !mapped {
 		return mountedHome{spec.Home, leave}, nil
 	}
-	space, err := h.space(spec.UIDRange)
+	space, err := h.space(namespaceKey{spec.UIDRange, false})
 	if err != nil {
 		leave()
 		return mountedHome{}, err
 	}
 	target := filepath.Join(p.stage, "home-"+string(spec.Session))
-	if err := p.thread.do(func() error { return mountMapped(spec.Home, target, space) }); err != nil {
+	if err := p.thread.do(func() error { return mountMapped(spec.Home, target, space, unix.MOUNT_ATTR_NOSUID) }); err != nil {
 		leave()
 		return mountedHome{}, fmt.Errorf("mount the home: %w", err)
 	}
@@ -175,10 +181,10 @@ func (h *homes) canMap(p *prepared, dir string, device uint64) error {
 	if known {
 		return err
 	}
-	space, err := h.space(0)
+	space, err := h.space(namespaceKey{})
 	if err == nil {
 		err = p.thread.do(func() error {
-			fd, err := mapTree(dir, space)
+			fd, err := mapTree(dir, space, unix.MOUNT_ATTR_NOSUID)
 			if err == nil {
 				unix.Close(fd)
 			}
@@ -194,22 +200,22 @@ func (h *homes) canMap(p *prepared, dir string, device uint64) error {
 	return err
 }
 
-// space is a user namespace with the map of a range's homes.
-func (h *homes) space(uidRange int) (*os.File, error) {
+// space is a user namespace that carries a map.
+func (h *homes) space(key namespaceKey) (*os.File, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if f := h.spaces[uidRange]; f != nil {
+	if f := h.spaces[key]; f != nil {
 		return f, nil
 	}
-	f, err := newUserNamespace(homeMap(uidRange))
+	f, err := newUserNamespace(key.ids())
 	if err != nil {
 		return nil, err
 	}
 	if h.spaces == nil || len(h.spaces) >= maxSpaces {
 		// Those in use are held by their mounts; the files close themselves.
-		h.spaces = map[int]*os.File{}
+		h.spaces = map[namespaceKey]*os.File{}
 	}
-	h.spaces[uidRange] = f
+	h.spaces[key] = f
 	return f, nil
 }
 
@@ -222,11 +228,14 @@ func (h *homes) close() {
 	h.spaces = nil
 }
 
-// homeMap: what is 1000 on disk is the range's 1000 on the host, and all else
-// of the range is itself.
-func homeMap(uidRange int) []syscall.SysProcIDMap {
+// ids: in a home, what is 1000 on disk is the range's 1000 on the host, and all
+// else of the range is itself. An image has the ids of the inside.
+func (k namespaceKey) ids() []syscall.SysProcIDMap {
 	const mid = station.SandboxUID
-	first := station.HostUID(uidRange, 0)
+	first := station.HostUID(k.uidRange, 0)
+	if k.image {
+		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: first, Size: station.UIDRangeSize}}
+	}
 	return []syscall.SysProcIDMap{
 		{ContainerID: mid, HostID: first + mid, Size: 1},
 		{ContainerID: first, HostID: first, Size: mid},
@@ -257,12 +266,12 @@ func newUserNamespace(m []syscall.SysProcIDMap) (*os.File, error) {
 }
 
 // mapTree is a detached mount of a folder with the ids of a user namespace.
-func mapTree(dir string, space *os.File) (int, error) {
+func mapTree(dir string, space *os.File, flags uint64) (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
 		return -1, &os.PathError{Op: "open_tree", Path: dir, Err: err}
 	}
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, Userns_fd: uint64(space.Fd())}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP | unix.MOUNT_ATTR_NODEV | flags, Userns_fd: uint64(space.Fd())}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		unix.Close(fd)
 		return -1, &os.PathError{Op: "mount_setattr", Path: dir, Err: err}
@@ -271,8 +280,8 @@ func mapTree(dir string, space *os.File) (int, error) {
 }
 
 // mountMapped mounts dir idmapped on a new folder. It runs on the mount thread.
-func mountMapped(dir, target string, space *os.File) error {
-	fd, err := mapTree(dir, space)
+func mountMapped(dir, target string, space *os.File, flags uint64) error {
+	fd, err := mapTree(dir, space, flags)
 	if err != nil {
 		return err
 	}

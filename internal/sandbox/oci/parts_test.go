@@ -49,10 +49,10 @@ func TestSeccompProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(s.seccomp.Architectures); n > 1 || s.seccomp.DefaultAction == "SCMP_ACT_ALLOW" {
-		t.Errorf("%d architectures, default %s", n, s.seccomp.DefaultAction)
+	if n := len(s.plain.seccomp.Architectures); n > 1 || s.plain.seccomp.DefaultAction == "SCMP_ACT_ALLOW" {
+		t.Errorf("%d architectures, default %s", n, s.plain.seccomp.DefaultAction)
 	}
-	for _, rule := range s.seccomp.Syscalls {
+	for _, rule := range append(s.plain.seccomp.Syscalls, s.sudo.seccomp.Syscalls...) {
 		for _, name := range rule.Names {
 			switch name {
 			case "unshare", "setns", "mount", "bpf", "keyctl", "userfaultfd", "perf_event_open", "io_uring_setup", "open_by_handle_at", "init_module":

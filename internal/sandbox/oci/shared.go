@@ -12,14 +12,22 @@ import (
 // sharedSpec is the part of the bundle that all sandboxes of a process have in
 // common. Nothing in it is changed after it was made.
 type sharedSpec struct {
-	hostMounts []specs.Mount
-	seccomp    *specs.LinuxSeccomp
-	caps       *specs.LinuxCapabilities
-	spaces     []specs.LinuxNamespace
+	hostMounts  []specs.Mount
+	plain, sudo confinement
+	spaces      []specs.LinuxNamespace
+	sysctls     map[string]string
+}
+
+// confinement is what the processes of a class may do.
+type confinement struct {
+	caps    *specs.LinuxCapabilities
+	seccomp *specs.LinuxSeccomp
 }
 
 func newSharedSpec(base hostbase.Base, withCgroups bool) (*sharedSpec, error) {
-	s := &sharedSpec{hostMounts: hostMounts(base), caps: confine.Capabilities()}
+	s := &sharedSpec{hostMounts: hostMounts(base), plain: confinement{caps: confine.Capabilities()}, sudo: confinement{caps: sudoCaps()}}
+	// Ping without privileges, for every id that there is inside.
+	s.sysctls = map[string]string{"net.ipv4.ping_group_range": "0 65535"}
 	for _, t := range []specs.LinuxNamespaceType{specs.PIDNamespace, specs.MountNamespace, specs.NetworkNamespace,
 		specs.IPCNamespace, specs.UTSNamespace, specs.UserNamespace} {
 		s.spaces = append(s.spaces, specs.LinuxNamespace{Type: t})
@@ -27,9 +35,13 @@ func newSharedSpec(base hostbase.Base, withCgroups bool) (*sharedSpec, error) {
 	if withCgroups {
 		s.spaces = append(s.spaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	}
-	var err error
-	s.seccomp, err = confine.Seccomp(s.caps)
-	return s, err
+	for _, c := range []*confinement{&s.plain, &s.sudo} {
+		var err error
+		if c.seccomp, err = confine.Seccomp(c.caps); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // baseMounts are the file systems a sandbox has of its own.

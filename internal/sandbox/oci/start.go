@@ -41,6 +41,9 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkBase(spec); err != nil {
+		return err
+	}
 	unlock, err := r.locks.Lock(ctx, spec.Session)
 	if err != nil {
 		return err
@@ -84,7 +87,12 @@ func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sand
 		return err
 	}
 	defer home.done()
-	if err := r.writeBundle(dir, spec, p, limits, home.source); err != nil {
+	root, err := r.mountRoot(p, spec)
+	if err != nil {
+		return err
+	}
+	defer root.done()
+	if err := r.writeBundle(dir, spec, p, parts{limits, home.source, root.path}); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -166,6 +174,9 @@ func (r *Runtime) engineOf(p *prepared, asked string) (engine, error) {
 func (r *Runtime) explain(session station.ID, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if i := (*imageError)(nil); errors.As(err, &i) {
+		return i.problem()
 	}
 	if a := (*attachError)(nil); errors.As(err, &a) {
 		return a.error

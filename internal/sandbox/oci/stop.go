@@ -160,10 +160,10 @@ func (r *Runtime) destroy(ctx context.Context, id station.ID) error {
 	if err := errors.Join(errs...); err != nil {
 		return err // the folder stays: it is how List finds what is left
 	}
-	for _, path := range append(r.states(id), r.dir(id)) {
+	for _, path := range r.states(id) {
 		errs = append(errs, os.RemoveAll(path))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, removeTree(ctx, r.dir(id)))...)
 }
 
 // forget lets the engine remove its own state. That it cannot is no error: the

@@ -18,10 +18,22 @@ import (
 // HostIsOutOfReach attacks, from inside, the host's processes, files and
 // sockets, the gateway's data, other users and other sessions.
 func HostIsOutOfReach(t *testing.T, open Open, able Abilities) {
+	hostIsOutOfReach(t, open, able, Spec(t, Home(t, 1), 1))
+}
+
+// HostIsOutOfReachOfRoot is HostIsOutOfReach by the root that a person can be
+// in a class with sudo.
+func HostIsOutOfReachOfRoot(t *testing.T, open Open, able Abilities, rootfs string) {
+	need(t, able.NoImage)
+	need(t, able.NoSudo)
+	hostIsOutOfReach(t, open, able, onImage(t, Home(t, 1), 1, rootfs, true))
+}
+
+func hostIsOutOfReach(t *testing.T, open Open, able Abilities, spec sandbox.Spec) {
 	data := t.TempDir()
 	rt := open(t, data)
-	b := start(t, rt, Spec(t, Home(t, 1), 1))
-	b.able = able
+	b := start(t, rt, spec)
+	b.able, b.up = able, spec.Sudo
 	other := start(t, rt, Spec(t, Home(t, 2), 2))
 	other.sh(t, "echo secret > ~ann/needle-of-the-other")
 	secret := filepath.Join(data, "needle-of-the-gateway")
@@ -30,26 +42,34 @@ func HostIsOutOfReach(t *testing.T, open Open, able Abilities) {
 	}
 
 	t.Run("processes", func(t *testing.T) { hostProcesses(t, b, other) })
-	t.Run("files", func(t *testing.T) {
-		for _, path := range []string{secret, data, other.Home, filepath.Join(other.Home, "needle-of-the-other"),
-			"/etc/shadow", "/etc/gshadow", "/etc/machine-id", "/etc/ssh/ssh_config", "/etc/fstab", "/boot/grub", "/root/.ssh",
-			"/proc/kcore", "/proc/keys", "/proc/1/environ", "/proc/1/maps", "/proc/sched_debug", "/dev/mem", "/dev/kmsg", "/dev/fuse"} {
-			b.denied(t, false, "read", path)
-			b.denied(t, false, "read", "/proc/1/root"+path)
-		}
-		if out := b.run(t, false, "/bin/sh", "-c", "find / -name 'needle-of-*' 2>/dev/null").Out; out != "" {
-			t.Errorf("found %s", out)
-		}
-		if out := b.run(t, false, "/bin/ls", "/proc/1/fd").Out; !strings.Contains(out, "denied") {
-			t.Errorf("the guest's descriptors: %s", out)
-		}
-		if out := b.sh(t, "ls -A /sys/fs/cgroup"); out != "" {
-			t.Errorf("the host's cgroups: %s", out)
-		}
-	})
+	t.Run("files", func(t *testing.T) { hostFiles(t, data, secret, b, other) })
 	t.Run("sockets", func(t *testing.T) { hostSockets(t, data, b, other) })
 	if os.Geteuid() == 0 {
 		t.Run("uids", func(t *testing.T) { hostUIDs(t, b, other) })
+	}
+}
+
+func hostFiles(t *testing.T, data, secret string, b, other *box) {
+	paths := []string{secret, data, other.Home, filepath.Join(other.Home, "needle-of-the-other"), "/boot/grub", "/root/.ssh",
+		"/proc/kcore", "/proc/keys", "/proc/1/environ", "/proc/1/maps", "/proc/sched_debug", "/dev/mem", "/dev/kmsg", "/dev/fuse"}
+	if b.Base == "" { // an image has its own
+		paths = append(paths, "/etc/shadow", "/etc/gshadow", "/etc/machine-id", "/etc/ssh/ssh_config", "/etc/fstab")
+	}
+	for _, path := range paths {
+		b.denied(t, false, "read", path)
+		b.denied(t, false, "read", "/proc/1/root"+path)
+	}
+	if out := b.run(t, false, "/bin/sh", "-c", "find / -name 'needle-of-*' 2>/dev/null").Out; out != "" {
+		t.Errorf("found %s", out)
+	}
+	for _, name := range []string{"fd/1", "fd/3", "cwd", "exe"} { // root inside may see their numbers
+		if a := b.run(t, false, "/bin/readlink", "/proc/1/"+name); a.Code == 0 {
+			t.Errorf("the guest's %s: %s", name, a.Out)
+		}
+		b.denied(t, false, "read", "/proc/1/"+name)
+	}
+	if out := b.sh(t, "ls -A /sys/fs/cgroup"); out != "" {
+		t.Errorf("the host's cgroups: %s", out)
 	}
 }
 
@@ -107,7 +127,9 @@ func hostSockets(t *testing.T, data string, b, other *box) {
 // hostUIDs: on the host, two users' files and processes belong to two uids, and
 // neither is anyone else's.
 func hostUIDs(t *testing.T, b, other *box) {
-	for _, x := range []*box{b, other} {
+	person := *b
+	person.up = false
+	for _, x := range []*box{&person, other} {
 		x.sh(t, "touch ~ann/mine && chmod u+s ~ann/mine")
 		info, err := os.Stat(filepath.Join(x.Home, "mine"))
 		if err != nil {
@@ -125,40 +147,77 @@ func hostUIDs(t *testing.T, b, other *box) {
 	}
 }
 
-// KernelIsClosed tries, from inside, the doors that have led out of containers.
+// kernelAttacks are the doors that have led out of containers.
+var kernelAttacks = []string{"af-alg", "af-vsock", "af-packet", "raw-ip", "raw-ip6", "socketcall-32", "userfaultfd", "keyctl", "add-key",
+	"bpf", "perf", "io-uring", "mount", "remount-usr", "umount-masked", "fsopen", "open-tree-clone", "unshare-user", "unshare-net",
+	"clone-user", "clone3-user", "pivot", "init-module", "sethostname", "open-by-handle"}
+
+// kernelFiles are the host's switches and devices.
+var kernelFiles = []string{"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/proc/sys/net/ipv4/ip_forward",
+	"/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/sys/kernel/uevent_helper", "/sys/power/state", "/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda"}
+
+// guestAttacks are tried on the guest.
+var guestAttacks = []string{"ptrace-attach", "ptrace-seize", "read-memory", "open-mem", "pidfd-getfd"}
+
+// KernelIsClosed tries, from inside, the doors that have led out of containers,
+// as the person and as the guest's own uid 0.
 func KernelIsClosed(t *testing.T, open Open, able Abilities) {
 	b := start(t, open(t, t.TempDir()), Spec(t, Home(t, 1), 1))
 	b.able = able
 	if a := b.run(t, false, b.guestInside(t), "probe", "control"); a.Code != 1 || !strings.HasPrefix(a.Out, "ALLOWED") {
 		t.Fatalf("probes do not work: %+v", a)
 	}
-	// By the person alone: the sandbox's root may look at its own processes.
-	for _, attack := range []string{"ptrace-attach", "ptrace-seize", "read-memory", "open-mem", "pidfd-getfd", "kill", "setns"} {
+	for _, attack := range append([]string{"kill", "setns"}, guestAttacks...) {
 		b.denied(t, false, attack, "1")
 	}
 	for _, attack := range []string{"setuid-0", "setgroups"} {
 		b.denied(t, false, attack)
 	}
 	for _, root := range []bool{false, true} {
-		for _, attack := range []string{"af-alg", "af-vsock", "af-packet", "raw-ip", "raw-ip6", "socketcall-32", "userfaultfd", "keyctl", "add-key",
-			"bpf", "perf", "io-uring", "mount", "remount-usr", "umount-masked", "fsopen", "open-tree-clone", "unshare-user", "unshare-net",
-			"clone-user", "clone3-user", "chroot", "pivot", "init-module", "sethostname", "open-by-handle"} {
-			b.denied(t, root, attack)
-		}
-		for _, path := range []string{"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/proc/sys/net/ipv4/ip_forward",
-			"/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/sys/kernel/uevent_helper", "/sys/power/state", "/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda"} {
-			b.denied(t, root, "open-write", path)
-		}
+		b.closed(t, root)
+		b.denied(t, root, "chroot")
 		for _, path := range []string{"/etc/probe", "/usr/bin/probe", "/usr/probe", "/probe"} {
 			b.denied(t, root, "create", path)
-		}
-		for _, path := range []string{"/tmp/node", "/home/ann/node", "/dev/shm/node"} {
-			b.denied(t, root, "mknod-mem", path)
-			b.denied(t, root, "mknod-disk", path)
 		}
 	}
 	b.denied(t, false, "open-write", b.guestInside(t))
 	setuidGivesNothing(t, b)
+}
+
+// KernelIsClosedToRoot is KernelIsClosed by the root that a person can be in a
+// class with sudo, with all its capabilities.
+func KernelIsClosedToRoot(t *testing.T, open Open, able Abilities, rootfs string) {
+	need(t, able.NoImage)
+	need(t, able.NoSudo)
+	b := start(t, open(t, t.TempDir()), onImage(t, Home(t, 1), 1, rootfs, true))
+	b.able, b.up = able, true
+	if got := b.sh(t, "id -u; grep CapEff /proc/self/status"); !strings.HasPrefix(got, "0\n") || strings.HasSuffix(got, "0000000000000000") {
+		t.Fatalf("not root: %s", got)
+	}
+	for _, attack := range append([]string{"setns"}, guestAttacks...) {
+		b.denied(t, false, attack, "1")
+	}
+	b.closed(t, false)
+	b.denied(t, false, "open-write", b.guestInside(t))
+	b.run(t, false, "/bin/sh", "-c", "kill -9 1; kill -STOP 1") // PID 1 takes neither from inside
+	if err := b.health(); err != nil {
+		t.Errorf("the guest: %v", err)
+	}
+}
+
+// closed tries everything that nobody inside may do.
+func (b *box) closed(t *testing.T, root bool) {
+	t.Helper()
+	for _, attack := range kernelAttacks {
+		b.denied(t, root, attack)
+	}
+	for _, path := range kernelFiles {
+		b.denied(t, root, "open-write", path)
+	}
+	for _, path := range []string{"/tmp/node", "/home/ann/node", "/dev/shm/node"} {
+		b.denied(t, root, "mknod-mem", path)
+		b.denied(t, root, "mknod-disk", path)
+	}
 }
 
 // setuidGivesNothing: neither the host's setuid programs nor one that the

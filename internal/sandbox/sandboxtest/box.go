@@ -97,6 +97,7 @@ type box struct {
 	rt   sandbox.Runtime
 	http *http.Client
 	able Abilities // of the provider, for attacks
+	up   bool      // what the person runs is run with sudo
 }
 
 // start starts a sandbox and ends it with the test.
@@ -146,6 +147,9 @@ type answer struct {
 // run runs a command in the sandbox as the person, or as its root.
 func (b *box) run(t testing.TB, root bool, argv ...string) answer {
 	t.Helper()
+	if b.up && !root {
+		argv = append([]string{"/usr/bin/sudo", "-n"}, argv...)
+	}
 	body, err := json.Marshal(map[string]any{"argv": argv, "root": root})
 	if err != nil {
 		t.Fatal(err)
