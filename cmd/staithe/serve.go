@@ -19,6 +19,7 @@ import (
 	"staithe/internal/egress"
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
+	"staithe/internal/image"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 	"staithe/internal/store"
@@ -127,7 +128,6 @@ type program struct {
 	store   *store.Store
 	auth    *auth.Auth
 	runtime *sandbox.Router
-	egress  *egress.Egress // the fleet's, once sessions have a network
 	fleet   *fleet.Fleet
 	gateway *gateway.Gateway
 }
@@ -139,7 +139,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 			err = errors.Join(err, p.close())
 		}
 	}()
-	kinds, err := classes(cfg, false)
+	kinds, err := classes(cfg, true)
 	if err != nil {
 		return p, err
 	}
@@ -159,7 +159,12 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if err != nil {
 		return p, err
 	}
-	if p.egress, err = egress.New(egress.Options{Data: data.path, Binary: egressPath, Log: log}); err != nil {
+	network, err := egress.New(egress.Options{Data: data.path, Binary: egressPath, Log: log})
+	if err != nil {
+		return p, err
+	}
+	images, err := image.Open(data.path, image.Options{})
+	if err != nil {
 		return p, err
 	}
 	volumes, err := volume.Open(data.path)
@@ -179,6 +184,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	p.fleet, err = fleet.New(fleet.Options{
 		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
 		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass, Reserve: cfg.DiskReserve,
+		Network: wayOut{network}, Images: images,
 	})
 	if err != nil {
 		return p, err
