@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,6 +240,17 @@ func obey(o order, held map[string]net.Conn) report {
 		if ln, err = net.Listen("tcp", o.Addr); err == nil {
 			go accept(func(c net.Conn) { _, _ = io.WriteString(c, "inside") })(ln)
 		}
+	case "drop":
+		for name, c := range held {
+			c.Close()
+			delete(held, name)
+		}
+	case "synflood":
+		r.N, err = synFlood(o)
+	case "retry":
+		for r.Got == "" && time.Since(begin) < 4*boxPatience {
+			r.Got, err = talk("tcp", o)
+		}
 	case "links":
 		r.Got, err = links()
 	case "dial-close":
@@ -405,6 +417,26 @@ func flood(o order, held map[string]net.Conn) (int64, error) {
 		})
 	}
 	all.Wait()
+	return count, nil
+}
+
+// synFlood begins N connections and waits for none.
+func synFlood(o order) (int64, error) {
+	ap, err := netip.ParseAddrPort(o.Addr)
+	if err != nil {
+		return 0, err
+	}
+	var count int64
+	for range o.N {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return count, err
+		}
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}); errors.Is(err, unix.EINPROGRESS) {
+			count++
+		}
+		unix.Close(fd)
+	}
 	return count, nil
 }
 
