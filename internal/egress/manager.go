@@ -71,6 +71,9 @@ func New(o Options) (*Egress, error) {
 	return e, nil
 }
 
+// Resolver is the address at which our DNS answers inside every sandbox.
+func (e *Egress) Resolver() string { return Resolver }
+
 func (e *Egress) path(id station.ID) string { return filepath.Join(e.dir, string(id)) }
 
 // problem makes a sentence of a failure that is the host's.
