@@ -55,6 +55,9 @@ func openImages(loader *config.Loader, limits image.Limits) (*image.Store, error
 // when that cannot be told.
 func inUseBy(data string) func(rootfs string) bool {
 	return func(rootfs string) bool {
+		version := filepath.Dir(rootfs)
+		// NAME/VERSION alone: in JSON the path before it may be written otherwise.
+		rootfs = filepath.Join(filepath.Base(filepath.Dir(version)), filepath.Base(version), filepath.Base(rootfs))
 		boxes, err := os.ReadDir(filepath.Join(data, "sandboxes"))
 		if errors.Is(err, fs.ErrNotExist) {
 			return false

@@ -134,14 +134,18 @@ func holdsImage(f *os.File, kind compression) (bool, error) {
 // checked reads a stream, sums it, and keeps it within a size.
 type checked struct {
 	r    io.Reader
-	sum  hash.Hash
+	sum  hash.Hash // nil: not asked for
 	n    int64
 	most int64 // -1: any
 	tail []byte
 }
 
-func newChecked(r io.Reader, most int64) *checked {
-	return &checked{r: r, sum: sha256.New(), most: most}
+func newChecked(r io.Reader, most int64, sum bool) *checked {
+	c := &checked{r: r, most: most}
+	if sum {
+		c.sum = sha256.New()
+	}
+	return c
 }
 
 // errTooLong is a stream beyond what it may have.
@@ -156,7 +160,9 @@ func (c *checked) Read(p []byte) (int, error) {
 	if c.most >= 0 && c.n > c.most {
 		return 0, errTooLong
 	}
-	c.sum.Write(p[:n])
+	if c.sum != nil {
+		c.sum.Write(p[:n])
+	}
 	if n >= tarEnd {
 		c.tail = append(c.tail[:0], p[n-tarEnd:n]...)
 	} else if c.tail = append(c.tail, p[:n]...); len(c.tail) > tarEnd {

@@ -29,6 +29,9 @@ type fetcher struct {
 // stallTime is how long a connection may send nothing.
 const stallTime = time.Minute
 
+// errStalled is a connection that is open and silent.
+var errStalled = errors.New("nothing came for a minute")
+
 // login asks the registry once what it wants.
 func (f *fetcher) login(ctx context.Context) (*http.Client, error) {
 	f.once.Do(func() {
@@ -110,8 +113,8 @@ func worthRetry(err error) bool {
 
 // part asks for what is missing and appends what comes.
 func (f *fetcher) part(ctx context.Context, client *http.Client, d v1.Descriptor, file *os.File, have *int64, b *budget, m *meter) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	repo := f.ref.Context()
 	u := url.URL{Scheme: repo.Scheme(), Host: repo.RegistryStr(), Path: fmt.Sprintf("/v2/%s/blobs/%s", repo.RepositoryStr(), d.Digest)}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -138,9 +141,13 @@ func (f *fetcher) part(ctx context.Context, client *http.Client, d v1.Descriptor
 	if err := file.Truncate(*have); err != nil {
 		return err
 	}
-	stalled := time.AfterFunc(stallTime, cancel)
+	stalled := time.AfterFunc(stallTime, func() { cancel(errStalled) })
 	defer stalled.Stop()
-	return f.receive(res.Body, d, file, have, b, m, func() { stalled.Reset(stallTime) })
+	err = f.receive(res.Body, d, file, have, b, m, func() { stalled.Reset(stallTime) })
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
+		return errStalled
+	}
+	return err
 }
 
 func (f *fetcher) receive(r io.Reader, d v1.Descriptor, file *os.File, have *int64, b *budget, m *meter, alive func()) error {

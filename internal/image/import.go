@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"staithe/internal/station"
@@ -73,6 +76,13 @@ func (s *Store) build(ctx context.Context, name, from string, src *source, progr
 	if err := checkRoot(st.root); err != nil {
 		return Image{}, err
 	}
+	if src.digest == "" { // known only now
+		if ok, err := s.adopt(name, m.Digest); err != nil {
+			return Image{}, err
+		} else if ok {
+			return s.done(name, true)
+		}
+	}
 	m.Source, m.Created, m.Platform, m.Config = from, time.Now().UTC().Truncate(time.Second), platform, src.config
 	if err := s.commit(st, name, m); err != nil {
 		return Image{}, diskFull(err)
@@ -110,8 +120,42 @@ func (s *Store) unpack(ctx context.Context, st *stage, src *source, m *meter) (M
 	if err := u.finish(); err != nil {
 		return Manifest{}, diskFull(err)
 	}
+	files, size, err := measure(st.root)
+	if err != nil {
+		return Manifest{}, err
+	}
 	m.step("writing to disk")
-	return Manifest{Digest: digest, Size: b.bytes, Files: b.files, LeftOut: u.leftOut}, nil
+	return Manifest{Digest: digest, Size: size, Files: files, LeftOut: u.leftOut}, nil
+}
+
+// measure counts what is there in the end: layers replace and remove.
+func measure(root *os.Root) (files, size int64, err error) {
+	seen := map[uint64]bool{} // inodes with several names
+	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		files++
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+			if seen[st.Ino] {
+				return nil
+			}
+			seen[st.Ino] = true
+		}
+		size += info.Size()
+		return nil
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("measure the image: %w", err)
+	}
+	return files, size, nil
 }
 
 // apply unpacks one layer and holds it against its sums. It returns the sum of
@@ -124,32 +168,50 @@ func (u *unpacker) apply(ctx context.Context, l layer, m *meter) (string, error)
 	defer r.Close()
 	m.step("unpacking")
 	u.report = m.unpacked
-	packed := newChecked(m.reader(r), l.size)
-	plain, err := decompress(packed)
-	if err != nil {
-		return "", tooLong(err, l)
+	packed := newChecked(m.reader(r), l.size, l.digest != "")
+	whole, err := u.content(ctx, packed, !l.plain)
+	// What follows the end counts for the sums; and damage on the way is told from
+	// an image that was made so.
+	if err == nil {
+		err = drain(packed)
+	} else if l.digest != "" {
+		_ = drain(packed) // the sum tells
 	}
-	defer plain.Close()
-	whole := newChecked(plain, u.budget.limits.Bytes+streamExtra)
-	if err := u.tar(ctx, whole, !l.plain); err != nil {
-		return "", tooLong(err, l)
-	}
-	// What follows the end of the tar counts for the sums.
-	for _, rest := range []io.Reader{whole, packed} {
-		if _, err := io.Copy(io.Discard, readerOnly{rest}); err != nil {
-			return "", tooLong(brokenArchive(err), l)
-		}
-	}
-	sum := whole.digest()
 	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
 	case l.digest != "" && packed.digest() != l.digest:
 		return "", wrongDigest(l.digest)
-	case l.diffID != "" && sum != l.diffID:
+	case err != nil:
+		return "", tooLong(err)
+	case l.diffID != "" && whole.digest() != l.diffID:
 		return "", wrongDigest(l.diffID)
 	case l.digest == "" && l.diffID == "" && !whole.ended():
 		return "", brokenArchive(io.ErrUnexpectedEOF)
 	}
-	return sum, nil
+	return whole.digest(), nil
+}
+
+// content unpacks what a layer holds, and reads it to its end.
+func (u *unpacker) content(ctx context.Context, packed io.Reader, isLayer bool) (*checked, error) {
+	plain, err := decompress(packed)
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	whole := newChecked(plain, u.budget.limits.Bytes+streamExtra, true)
+	if err := u.tar(ctx, whole, isLayer); err != nil {
+		return nil, err
+	}
+	return whole, drain(whole)
+}
+
+// drain reads the rest.
+func drain(r io.Reader) error {
+	if _, err := io.Copy(io.Discard, readerOnly{r}); err != nil {
+		return brokenArchive(err)
+	}
+	return nil
 }
 
 // readerOnly hides what else a reader can do: a decompressor's WriteTo would
@@ -157,12 +219,9 @@ func (u *unpacker) apply(ctx context.Context, l layer, m *meter) (string, error)
 type readerOnly struct{ io.Reader }
 
 // tooLong words a stream that is longer than it may be.
-func tooLong(err error, l layer) error {
-	if !errors.Is(err, errTooLong) {
+func tooLong(err error) error {
+	if !errors.Is(err, errTooLong) { // as the cause, mostly
 		return err
-	}
-	if l.digest != "" {
-		return wrongDigest(l.digest)
 	}
 	return station.Errorf(station.ErrInvalid, "image_too_big", "The image unpacks to more than the limit; the limit protects the disk.").Because(err)
 }

@@ -1,7 +1,10 @@
 package image
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +54,7 @@ type budget struct {
 	bytes   int64
 	files   int64
 	unasked int64 // bytes since the disk was last looked at
+	buf     []byte
 }
 
 // diskEvery is how often the disk is looked at.
@@ -81,6 +85,33 @@ func (b *budget) spend(n int64) error {
 	}
 	b.unasked = 0
 	return b.look()
+}
+
+// copy copies, looking at the disk and at ctx on the way.
+func (b *budget) copy(ctx context.Context, w io.Writer, r io.Reader) error {
+	if b.buf == nil {
+		b.buf = make([]byte, 128<<10)
+	}
+	for {
+		n, err := r.Read(b.buf)
+		if n > 0 {
+			if err := b.spend(int64(n)); err != nil {
+				return err
+			}
+			if _, err := w.Write(b.buf[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return brokenArchive(err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 }
 
 func (b *budget) look() error {

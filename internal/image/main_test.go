@@ -13,11 +13,17 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"staithe/internal/station"
 )
 
 func TestMain(m *testing.M) {
 	MaybeMapped()
+	if what := os.Getenv(hangEnv); what != "" {
+		hangingImport(what)
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -197,3 +203,5 @@ func refused(t testing.TB, err error, code string) {
 		t.Errorf("no sentence: %q", p.Sentence)
 	}
 }
+
+func mkfifo(path string) error { return unix.Mkfifo(path, 0o600) }

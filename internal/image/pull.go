@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -55,7 +56,7 @@ func (s *Store) Pull(ctx context.Context, as, ref string, opts PullOptions, prog
 	if opts.Retry == 0 {
 		opts.Retry = time.Second
 	}
-	p, err := newPuller(ctx, s, ref, opts)
+	p, err := newPuller(s, ref, opts)
 	if err != nil {
 		return Image{}, err
 	}
@@ -75,7 +76,7 @@ type puller struct {
 	base  http.RoundTripper
 }
 
-func newPuller(_ context.Context, s *Store, ref string, opts PullOptions) (*puller, error) {
+func newPuller(s *Store, ref string, opts PullOptions) (*puller, error) {
 	var how []name.Option
 	if opts.PlainHTTP {
 		how = append(how, name.Insecure)
@@ -187,6 +188,8 @@ func (p *puller) explain(err error) error {
 		return station.Errorf(station.ErrUnavailable, "registry_unreachable", format, args...).Because(err)
 	}
 	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errStalled), errors.Is(err, syscall.ECONNRESET):
+		return unavailable("The connection to %s broke, %d times in a row; try again when the network is better.", host, tries)
 	case errors.As(err, &dns):
 		return unavailable("There is no host %s as far as this machine knows; check the reference and the network.", host)
 	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):

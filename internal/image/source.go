@@ -49,12 +49,7 @@ func (s *Store) openSource(ctx context.Context, path string) (*source, error) {
 	if err != nil {
 		return nil, station.Errorf(station.ErrForbidden, "no_file", "%s cannot be read; is it yours?", path).Because(err)
 	}
-	src, err := s.openFile(ctx, f)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return src, nil
+	return s.openFile(ctx, f)
 }
 
 // openFolder takes an OCI layout or a root file system.
@@ -95,8 +90,16 @@ func (s *Store) outside(path string) error {
 	return nil
 }
 
-// openFile takes an archive: of an image, or of a root file system.
-func (s *Store) openFile(ctx context.Context, f *os.File) (*source, error) {
+// openFile takes an archive: of an image, or of a root file system. The file is
+// the source's then, or closed.
+func (s *Store) openFile(ctx context.Context, f *os.File) (src *source, err error) {
+	defer func() {
+		if err != nil {
+			f.Close()
+		} else {
+			src.close = func() { f.Close() }
+		}
+	}()
 	kind, err := sniff(f)
 	if err != nil {
 		return nil, err
@@ -110,19 +113,21 @@ func (s *Store) openFile(ctx context.Context, f *os.File) (*source, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &source{close: func() { f.Close() }, layers: []layer{{size: info.Size(), plain: true,
+		return &source{layers: []layer{{size: info.Size(), plain: true,
 			open: func(context.Context) (io.ReadCloser, error) { return rewound(f) }}}}, nil
 	}
 	if kind != plainTar {
-		if f, err = s.spool(ctx, f); err != nil { // blobs are read out of order
+		spooled, err := s.spool(ctx, f) // blobs are read out of order
+		if err != nil {
 			return nil, err
 		}
+		f.Close()
+		f = spooled
 	}
 	blobs, err := indexTar(f)
 	if err != nil {
 		return nil, err
 	}
-	var src *source
 	switch {
 	case blobs.has("index.json") && blobs.has("oci-layout"):
 		src, err = readLayout(blobs)
@@ -131,11 +136,7 @@ func (s *Store) openFile(ctx context.Context, f *os.File) (*source, error) {
 	default:
 		err = station.Errorf(station.ErrInvalid, "bad_archive", "The archive looks like an image and has no index.json and no manifest.json; is it whole?")
 	}
-	if err != nil {
-		return nil, err
-	}
-	src.close = func() { f.Close() }
-	return src, nil
+	return src, err
 }
 
 func rewound(f *os.File) (io.ReadCloser, error) {
@@ -152,7 +153,6 @@ var imageNames = regexp.MustCompile(`^((blobs|index\.json|oci-layout|manifest\.j
 
 // spool unpacks a compressed file into one that has no name.
 func (s *Store) spool(ctx context.Context, f *os.File) (*os.File, error) {
-	defer f.Close()
 	in, err := rewound(f)
 	if err != nil {
 		return nil, err
@@ -167,37 +167,12 @@ func (s *Store) spool(ctx context.Context, f *os.File) (*os.File, error) {
 		return nil, err
 	}
 	b := &budget{limits: s.limits, disk: out}
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := plain.Read(buf)
-		if n > 0 {
-			if err := b.take(int64(n)); err != nil {
-				out.Close()
-				return nil, err
-			}
-			_, werr := out.Write(buf[:n])
-			if werr = firstError(werr, b.spend(int64(n)), ctx.Err()); werr != nil {
-				out.Close()
-				return nil, werr
-			}
-		}
-		if err == io.EOF {
-			return out, nil
-		}
-		if err != nil {
-			out.Close()
-			return nil, brokenArchive(err)
-		}
+	limited := newChecked(plain, s.limits.Bytes, false)
+	if err := b.copy(ctx, out, limited); err != nil {
+		out.Close()
+		return nil, diskFull(tooLong(err))
 	}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return out, nil
 }
 
 // tempFile is a file without a name on the images' disk: killed or not, it

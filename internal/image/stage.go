@@ -152,12 +152,19 @@ func (s *Store) commit(st *stage, name string, m Manifest) error {
 		if err := s.handOver(dir); err != nil {
 			return err
 		}
-		err := os.Rename(st.dir, filepath.Join(dir, v))
-		if err == nil {
-			st.dir = ""
-		} else if _, there := readManifest(filepath.Join(dir, v)); there != nil {
+		place := filepath.Join(dir, v)
+		if _, err := os.Lstat(place); err == nil { // damaged, or adopt would have taken it, or just made by another
+			if _, err := readManifest(place); err == nil {
+				return s.switchTo(name, v)
+			}
+			if err := s.trash(place); err != nil {
+				return err
+			}
+		}
+		if err := os.Rename(st.dir, place); err != nil {
 			return err
 		}
+		st.dir = ""
 		return s.switchTo(name, v)
 	})
 }
@@ -287,8 +294,11 @@ func (s *Store) removeVersions(which []string) error {
 			if CheckName(name) != nil || !versionPattern.MatchString(v) {
 				return fmt.Errorf("%+q is no version of an image", w)
 			}
-			if cur, err := s.version(name); err == nil && cur == v {
+			if cur, err := s.version(name); err == nil && cur == v || s.inUse != nil && s.inUse(s.rootfs(name, v)) {
 				continue
+			}
+			if _, err := os.Lstat(filepath.Join(s.dir, name, v)); err != nil {
+				continue // another sweep was here
 			}
 			claim, ok := s.claim(name, v)
 			if !ok {

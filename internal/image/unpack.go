@@ -38,7 +38,6 @@ type unpacker struct {
 	report  func(files, bytes int64) // called after each entry
 	leftOut map[string]int64
 	dirs    map[string]time.Time // by resolved path: set at the end, when nothing is put in any more
-	buf     []byte
 
 	real  map[string]string // folders whose resolved path is known
 	fresh map[string]bool   // what the layer under way has put, and the folders above
@@ -47,7 +46,7 @@ type unpacker struct {
 
 func newUnpacker(root *os.Root, b *budget) *unpacker {
 	return &unpacker{root: root, budget: b, report: func(int64, int64) {}, leftOut: map[string]int64{},
-		dirs: map[string]time.Time{}, buf: make([]byte, 128<<10), real: map[string]string{}}
+		dirs: map[string]time.Time{}, real: map[string]string{}}
 }
 
 // tar unpacks one tar stream over what is there. With layer, names that begin
@@ -218,7 +217,7 @@ func (u *unpacker) putFile(ctx context.Context, at string, h *tar.Header, r io.R
 			err = cerr
 		}
 	}()
-	if err := u.copy(ctx, f, r); err != nil {
+	if err := u.budget.copy(ctx, f, r); err != nil {
 		return err
 	}
 	// In this order: a change of owner takes away setuid bits and capabilities.
@@ -232,29 +231,6 @@ func (u *unpacker) putFile(ctx context.Context, at string, h *tar.Header, r io.R
 		return err
 	}
 	return u.root.Chtimes(at, time.Time{}, sane(h.ModTime))
-}
-
-func (u *unpacker) copy(ctx context.Context, w io.Writer, r io.Reader) error {
-	for {
-		n, err := r.Read(u.buf)
-		if n > 0 {
-			if werr := u.budget.spend(int64(n)); werr != nil {
-				return werr
-			}
-			if _, werr := w.Write(u.buf[:n]); werr != nil {
-				return werr
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return brokenArchive(err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
 }
 
 const (
