@@ -111,7 +111,7 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, r io.Reader) error 
 		return station.Errorf(station.ErrInvalid, "image_ids", "%s belongs to %d:%d, and a session has the ids 0 to %d; change its owner in the image and import it again.", short(h.Name), h.Uid, h.Gid, maxID)
 	}
 	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeRegA, tar.TypeDir, tar.TypeSymlink, tar.TypeLink, tar.TypeGNUSparse, tar.TypeCont: //nolint:staticcheck // old archives have TypeRegA
+	case tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink, tar.TypeGNUSparse, tar.TypeCont:
 	case tar.TypeChar, tar.TypeBlock:
 		u.leftOut["devices"]++
 		return nil
