@@ -21,6 +21,7 @@ func Preflight(engine string) []sandbox.Check {
 	if root {
 		checks = append(checks, checkAdmin(findContainer("/")))
 	}
+	checks = append(checks, checkNsenter())
 	_, delegated := delegatedCgroup()
 	checks = append(checks, checkCgroups(root, cgroupMode(), delegated))
 	if !root {
@@ -111,6 +112,15 @@ func checkCgroups(root bool, layout cgroupLayout, delegated bool) sandbox.Check 
 		c.Detail = string(layout)
 	}
 	return c
+}
+
+// checkNsenter: some limits are written from within a sandbox's user namespace.
+func checkNsenter() sandbox.Check {
+	path, err := lookPath("nsenter")
+	if err != nil {
+		return sandbox.Check{Name: "nsenter", Detail: "nsenter is not installed", Fix: "apt-get install util-linux"}
+	}
+	return sandbox.Check{Name: "nsenter", OK: true, Detail: path}
 }
 
 func checkUIDMap() sandbox.Check {

@@ -143,14 +143,6 @@ func (r *Runtime) Close() error {
 	return nil
 }
 
-// Describe says in one sentence what the boundary is.
-func (r *Runtime) Describe(station.Class) string {
-	if r.root {
-		return "Each session is a container with its own user, pid, mount, network and ipc namespaces, a host uid range per user, no capabilities for shells and moby's seccomp profile; it shares the host's kernel."
-	}
-	return "Each session is a rootless container with its own user, pid, mount, network and ipc namespaces, no capabilities for shells and moby's seccomp profile; it shares the host's kernel and, on the host, all users' files belong to one uid."
-}
-
 // dir is the folder of one sandbox.
 func (r *Runtime) dir(session station.ID) string {
 	return filepath.Join(r.data, "sandboxes", string(session))

@@ -1,0 +1,65 @@
+package oci
+
+import (
+	"strings"
+
+	"staithe/internal/station"
+)
+
+// Describe says in plain words what the boundary of a class's sandboxes is here.
+func (r *Runtime) Describe(class station.Class) string {
+	var s []string
+	say := func(sentence string) { s = append(s, sentence) }
+
+	engine := class.Runtime
+	if engine == "" {
+		engine = "the server's container runtime"
+		if eng, err := r.engines.find(r.engine); err == nil {
+			engine = string(eng.kind)
+		}
+	}
+	apart := "its own user, pid, mount, network and ipc namespaces and moby's seccomp profile; it shares the host's kernel."
+	if r.root {
+		say("Each session is a container made by " + engine + ", with a host uid range per user, " + apart)
+	} else {
+		say("Each session is a rootless container made by " + engine + ", with " + apart +
+			" On the host all users' files belong to one uid, the server's own.")
+	}
+	if class.Sudo {
+		say("The person can become root inside, with the capabilities that apt and sudo need; on the host that root is nobody.")
+	} else {
+		say("Shells have no capabilities and get no new privileges.")
+	}
+	if class.Base == "" || class.Base == station.BaseHost {
+		say("It sees the host's /usr, read-only.")
+	} else {
+		say("It sees the image " + class.Base + " below a layer of its own, which ends with the sandbox; only the home lasts.")
+	}
+	switch class.Network.Mode {
+	case station.NetworkInternet:
+		say("It reaches public addresses of the internet.")
+	case station.NetworkAllowList:
+		say("It reaches the hosts on the class's list and no others.")
+	default:
+		say("It has no network but its own loopback.")
+	}
+	if r.root {
+		say(r.homes.describe())
+	}
+	if not := r.cgroups.unenforced(class.Limits); not != "" {
+		say("Here is " + not + ".")
+	}
+	return strings.Join(s, " ")
+}
+
+// describe says how homes are had, as far as a start has shown it.
+func (h *homes) describe() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, err := range h.able {
+		if err != nil {
+			return "Homes belong to the user's uid range, as the file system cannot mount them idmapped."
+		}
+	}
+	return "Homes belong to uid 1000 on disk and are mounted idmapped."
+}
