@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"staithe/internal/gateway"
+	"staithe/internal/image"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 )
@@ -62,5 +64,44 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// classChecks looks whether a class's sandboxes can be made here.
-func classChecks(class station.Class) []sandbox.Check { return preflight(class.Runtime) }
+// classChecker returns what looks whether a class's sessions can be made here:
+// its runtime, its image, its network. images is nil when there are none;
+// wayOut is why no network can be made.
+func classChecker(images *image.Store, wayOut error) func(station.Class) []sandbox.Check {
+	return func(c station.Class) []sandbox.Check {
+		checks := preflight(c.Runtime)
+		if c.Base != "" && c.Base != station.BaseHost {
+			checks = append(checks, checkImage(images, c.Base))
+		}
+		if c.Network.Mode != station.NetworkNone && wayOut != nil {
+			checks = append(checks, sandbox.Check{Name: "network", Detail: strings.TrimRight(sentenceOf(wayOut), "."), Fix: "or give the class network = none"})
+		}
+		return checks
+	}
+}
+
+func checkImage(images *image.Store, name string) sandbox.Check {
+	c := sandbox.Check{Name: "image", OK: true, Detail: name}
+	missing := sandbox.Check{Name: "image", Detail: "there is no image " + name + " in the data directory",
+		Fix: "staithe image import " + name + " FILE, or staithe image pull " + name + " REFERENCE"}
+	if images == nil {
+		return missing
+	}
+	switch err := images.Check(name); {
+	case err == nil:
+		return c
+	case errors.Is(err, station.ErrNotFound):
+		return missing
+	default:
+		return sandbox.Check{Name: "image", Detail: "the image " + name + " cannot be used: " + sentenceOf(err), Fix: "import another one under this name"}
+	}
+}
+
+// sentenceOf is what a person is told of an error.
+func sentenceOf(err error) string {
+	var p *station.Problem
+	if errors.As(err, &p) {
+		return p.Sentence
+	}
+	return err.Error()
+}

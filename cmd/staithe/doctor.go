@@ -54,6 +54,7 @@ type doctor struct {
 	cfg    config.Config
 	out    io.Writer
 	failed int
+	wayOut error // why sessions cannot have a network; nil: they can
 }
 
 func (d *doctor) run(ctx context.Context) error {
@@ -63,6 +64,14 @@ func (d *doctor) run(ctx context.Context) error {
 	for _, c := range preflight(engine(d.cfg)) {
 		d.line(c)
 	}
+	if wantsNetwork(d.cfg) {
+		d.hop(ctx, "network", d.network)
+	} else if d.wayOut = tryWayOut(ctx); d.wayOut != nil {
+		fmt.Fprintf(d.out, "- network: none for sessions: %s\n", sentenceOf(d.wayOut))
+	} else {
+		d.line(sandbox.Check{Name: "network", OK: true, Detail: "sessions can have a way out"})
+	}
+	d.classes(ctx)
 	if d.failed == 0 {
 		d.walk(ctx)
 	} else {
@@ -80,6 +89,9 @@ func (d *doctor) run(ctx context.Context) error {
 func (d *doctor) line(c sandbox.Check) {
 	if c.OK {
 		fmt.Fprintf(d.out, "✓ %s: %s\n", c.Name, c.Detail)
+		if c.Fix != "" {
+			fmt.Fprintf(d.out, "    better: %s\n", c.Fix)
+		}
 		return
 	}
 	d.failed++

@@ -16,7 +16,6 @@ import (
 
 	"staithe/internal/auth"
 	"staithe/internal/config"
-	"staithe/internal/egress"
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
 	"staithe/internal/image"
@@ -139,7 +138,11 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 			err = errors.Join(err, p.close())
 		}
 	}()
-	kinds, err := classes(cfg, true)
+	network, noWayOut, err := openNetwork(ctx, data.path, log)
+	if err != nil {
+		return p, err
+	}
+	kinds, err := classes(cfg, noWayOut == nil)
 	if err != nil {
 		return p, err
 	}
@@ -152,14 +155,6 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 		return p, err
 	}
 	guestPath, err := installGuest(data.path)
-	if err != nil {
-		return p, err
-	}
-	egressPath, err := installEgress(data.path)
-	if err != nil {
-		return p, err
-	}
-	network, err := egress.New(egress.Options{Data: data.path, Binary: egressPath, Log: log})
 	if err != nil {
 		return p, err
 	}
@@ -184,12 +179,12 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	p.fleet, err = fleet.New(fleet.Options{
 		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
 		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass, Reserve: cfg.DiskReserve,
-		Network: wayOut{network}, Images: images,
+		Network: network, Images: images,
 	})
 	if err != nil {
 		return p, err
 	}
-	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecks}
+	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecker(images, noWayOut)}
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
 		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Log: log, Page: web.Dist(), Version: version,

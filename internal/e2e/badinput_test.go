@@ -155,14 +155,24 @@ func TestDoctor(t *testing.T) {
 	if code != 0 || strings.Contains(out, "✗") {
 		t.Errorf("%d\n%s\n%s", code, out, stderr)
 	}
-	for _, hop := range []string{"data", "listen", "store", "runtime", "user namespaces", "cgroups", "guest", "websocket", "pty"} {
+	for _, hop := range []string{"data", "listen", "store", "runtime", "user namespaces", "new namespaces", "cgroups", "network", "class standard", "guest", "websocket", "pty"} {
 		if !strings.Contains(out, "✓ "+hop) {
 			t.Errorf("hop %q is not walked:\n%s", hop, out)
 		}
 	}
 	for name, c := range map[string]struct{ script, want string }{
-		"no runtime":  {hideRuntimes + "exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "apt-get install"},
-		"no userns":   {"exec unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "sysctl"},
+		"no runtime":                     {hideRuntimes + "exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "apt-get install"},
+		"no userns":                      {"exec unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "sysctl"},
+		"no image":                       {"exec $staithe doctor --listen 127.0.0.1:0 --data $data --class dev.base=debian", "staithe image import debian FILE"},
+		"class needs what is not driven": {"exec $staithe doctor --listen 127.0.0.1:0 --data $data --class hardened.memory=1g", "class hardened"},
+		// What a container engine does to /proc, and to the capabilities of root.
+		"masked /proc":      {"exec unshare -m sh -c 'mount -t tmpfs none /proc/irq && exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "of its own cannot be made"},
+		"root by name only": {"exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin $staithe doctor --listen 127.0.0.1:0 --data $data", "CAP_SYS_ADMIN"},
+		// Ubuntu 24.04 forbids user namespaces to accounts that are not root.
+		"AppArmor": {`cp $staithe $data/staithe && chmod 755 $data $data/staithe && exec unshare -m sh -c 'mount -t tmpfs none /proc/sys/kernel &&
+			echo 1 > /proc/sys/kernel/apparmor_restrict_unprivileged_userns &&
+			exec setpriv --reuid 65534 --regid 65534 --clear-groups $data/staithe doctor --listen 127.0.0.1:0 --data /tmp/none'`,
+			"echo kernel.apparmor_restrict_unprivileged_userns=0 > /etc/sysctl.d/60-staithe.conf"},
 		"port taken":  {"exec $staithe doctor --data $data --listen $taken", "--listen"},
 		"data a file": {"exec $staithe doctor --data /etc/passwd --listen 127.0.0.1:0", "--data"},
 	} {

@@ -36,6 +36,9 @@ func Main(args []string, log *slog.Logger) error {
 	if len(args) == 1 && args[0] == helperCommand {
 		return plumbHelper()
 	}
+	if len(args) == 1 && args[0] == egress.ProbeCommand {
+		return probe()
+	}
 	if len(args) != 0 {
 		return errors.New("this program is started by staithe serve")
 	}
