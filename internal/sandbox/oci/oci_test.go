@@ -75,6 +75,12 @@ func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) {
 	})
 }
 
+func TestAbuse40_FreezeSurvivesTheGateway(t *testing.T) {
+	each(t, func(t *testing.T, open sandboxtest.Open, able sandboxtest.Abilities) {
+		sandboxtest.FreezeSurvives(t, open, able, "TestChild")
+	})
+}
+
 func TestAbuse40_StopWithoutNotes(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("without cgroups, the notes are all there is")

@@ -161,7 +161,7 @@ func (r *Runtime) engineOf(p *prepared, asked string) (engine, error) {
 	}
 	if !slices.Contains(engineKinds, engineKind(asked)) {
 		return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
-			"The container runtime %q is not one that this server's sandboxes are made with; the class may name crun, runc or runsc.", asked)
+			"The container runtime %q is not one that this server's sandboxes are made with; the class may name crun or runc.", asked)
 	}
 	if bad := firstFailed([]sandbox.Check{checkEngine(asked, r.root)}); bad != nil {
 		return engine{}, bad

@@ -4,13 +4,16 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"staithe/internal/sandbox"
 )
@@ -20,8 +23,9 @@ const childEnv = "SANDBOXTEST_CHILD"
 
 // childOrder is what such a process is to do.
 type childOrder struct {
-	Data string
-	Spec sandbox.Spec
+	Data   string
+	Spec   sandbox.Spec
+	Freeze bool // freeze and thaw the running sandbox again and again, not start it
 }
 
 // Child is the gateway's side of GuestSurvives. A provider's test file has a
@@ -35,7 +39,16 @@ func Child(t *testing.T, open Open) {
 	if err := json.Unmarshal([]byte(text), &order); err != nil {
 		t.Fatal(err)
 	}
-	if err := open(t, order.Data).Start(t.Context(), order.Spec); err != nil {
+	rt := open(t, order.Data)
+	if order.Freeze {
+		os.Stdout.WriteString("started\n")
+		for {
+			if err := errors.Join(rt.Freeze(t.Context(), order.Spec.Session), rt.Thaw(t.Context(), order.Spec.Session)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := rt.Start(t.Context(), order.Spec); err != nil {
 		t.Fatal(err)
 	}
 	os.Stdout.WriteString("started\n")
@@ -48,7 +61,7 @@ func Child(t *testing.T, open Open) {
 func GuestSurvives(t *testing.T, open Open, _ Abilities, childTest string) {
 	data := t.TempDir()
 	spec := Spec(t, Home(t, 1), 1)
-	order, err := json.Marshal(childOrder{data, spec})
+	order, err := json.Marshal(childOrder{Data: data, Spec: spec})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +97,64 @@ func GuestSurvives(t *testing.T, open Open, _ Abilities, childTest string) {
 		t.Fatal("after the kill:", err)
 	}
 	b.sh(t, "echo works")
+}
+
+// FreezeSurvives kills gateways at random moments of freezing and thawing. What
+// each leaves is found as it is, can be thawed, frozen and, at last, ended.
+func FreezeSurvives(t *testing.T, open Open, able Abilities, childTest string) {
+	need(t, able.NoFreeze)
+	data := t.TempDir()
+	b := start(t, open(t, data), Spec(t, Home(t, 1), 1))
+	inside := b.processes(t, able)
+	order, err := json.Marshal(childOrder{data, b.Spec, true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 6 {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+childTest+"$")
+		cmd.Env = append(os.Environ(), childEnv+"="+string(order))
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(stdout).ReadString('\n')
+		<-time.After(rand.N(20 * time.Millisecond)) // anywhere in the middle
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed, as meant
+		if err != nil || !strings.HasPrefix(line, "started") {
+			t.Fatalf("the gateway said %q, %v", line, err)
+		}
+		rt := open(t, data)
+		info, there, err := rt.Find(t.Context(), b.Session)
+		if err != nil || !there || !info.Running {
+			t.Fatalf("found %+v, there %v, %v", info, there, err)
+		}
+		t.Logf("left frozen: %v", info.Frozen)
+		if round%2 == 0 {
+			if err := rt.Freeze(t.Context(), b.Session); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if round == 5 {
+			break // ended as it was left
+		}
+		if err := rt.Thaw(t.Context(), b.Session); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.health(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := open(t, data).Stop(t.Context(), b.Session); err != nil {
+		t.Fatal(err)
+	}
+	if left := inside(); len(left) != 0 {
+		t.Errorf("processes left: %v", left)
+	}
+	Traceless(t, data, b.Session)
 }
 
 // StopWithoutNotes ends a sandbox of which nearly all notes are lost or
