@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,42 @@ func TestNoGuestStaysAZombie(t *testing.T) {
 		}
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: the guest is still in the process table: %v", ends, err)
+		}
+	}
+}
+
+// A guest that writes without end fills no disk: its log is cut at each look, and
+// its end stays.
+func TestAbuse37_GuestLogIsBounded(t *testing.T) {
+	rt := opener(t, "")(t, t.TempDir()).(*Runtime)
+	spec := sandboxtest.Spec(t, sandboxtest.Home(t, 1), 1)
+	if err := rt.Start(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := rt.Stop(context.Background(), spec.Session); err != nil {
+			t.Error(err)
+		}
+	}()
+	path := filepath.Join(rt.dir(spec.Session), logName)
+	flood := func(last string) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Write(append(make([]byte, 8<<20), last...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, last := range []string{"first end", "second end"} {
+		flood(last)
+		if _, err := rt.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil || len(b) > maxLog || !bytes.HasSuffix(b, []byte(last)) {
+			t.Errorf("%d bytes, %v", len(b), err)
 		}
 	}
 }

@@ -51,6 +51,7 @@ func (r *Runtime) Find(ctx context.Context, id station.ID) (info sandbox.Info, t
 	if !id.Valid() || !r.exists(id) {
 		return info, false, nil
 	}
+	r.boundLog(id)
 	info, err = r.find(ctx, id)
 	return info, true, err
 }
