@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type fakeStore struct {
 	full     bool                     // nothing can be changed
 	away     bool                     // leases cannot be reached
 	disabled bool                     // the user
+	activity string                   // what an honest guest says of itself
 }
 
 func (f *fakeStore) User(context.Context, station.ID) (station.User, error) {
@@ -187,12 +189,17 @@ type fakeRuntime struct {
 	stops atomic.Int32
 	work  sync.WaitGroup
 
-	mu    sync.Mutex
-	live  map[station.ID]bool
-	stuck station.ID // cannot be stopped
+	starts, freezes atomic.Int32
+
+	mu        sync.Mutex
+	live      map[station.ID]bool
+	frozen    map[station.ID]bool
+	canFreeze bool
+	stuck     station.ID // cannot be stopped
 }
 
 func (f *fakeRuntime) Start(_ context.Context, s sandbox.Spec) error {
+	f.starts.Add(1)
 	f.set(s.Session, true)
 	return nil
 }
@@ -204,6 +211,7 @@ func (f *fakeRuntime) set(id station.ID, running bool) {
 		f.live = map[station.ID]bool{}
 	}
 	f.live[id] = running
+	delete(f.frozen, id)
 }
 
 func (f *fakeRuntime) Stop(_ context.Context, id station.ID) error {
@@ -214,6 +222,7 @@ func (f *fakeRuntime) Stop(_ context.Context, id station.ID) error {
 		return errors.New("it does not end")
 	}
 	delete(f.live, id)
+	delete(f.frozen, id)
 	return nil
 }
 
@@ -222,7 +231,7 @@ func (f *fakeRuntime) List(context.Context) ([]sandbox.Info, error) {
 	defer f.mu.Unlock()
 	var out []sandbox.Info
 	for id, running := range f.live {
-		out = append(out, sandbox.Info{Session: id, Running: running})
+		out = append(out, sandbox.Info{Session: id, Running: running, Frozen: f.frozen[id]})
 	}
 	return out, nil
 }
@@ -231,7 +240,7 @@ func (f *fakeRuntime) Find(_ context.Context, id station.ID) (sandbox.Info, bool
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	running, there := f.live[id]
-	return sandbox.Info{Session: id, Running: running}, there, nil
+	return sandbox.Info{Session: id, Running: running, Frozen: f.frozen[id]}, there, nil
 }
 
 func (f *fakeRuntime) Dial(_ context.Context, id station.ID) (net.Conn, error) {
@@ -247,9 +256,36 @@ func (f *fakeRuntime) Dial(_ context.Context, id station.ID) (net.Conn, error) {
 
 func (f *fakeRuntime) Describe(station.Class) string { return "none" }
 
-func (f *fakeRuntime) Freeze(context.Context, station.ID) error { return sandbox.ErrNoFreeze }
+func (f *fakeRuntime) Freeze(_ context.Context, id station.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.canFreeze {
+		return sandbox.ErrNoFreeze
+	}
+	f.freezes.Add(1)
+	f.frozen[id] = true
+	return nil
+}
 
-func (f *fakeRuntime) Thaw(context.Context, station.ID) error { return nil }
+func (f *fakeRuntime) Thaw(_ context.Context, id station.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.frozen, id)
+	return nil
+}
+
+// state is "gone", "frozen" or "running".
+func (f *fakeRuntime) state(id station.ID) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !f.live[id]:
+		return "gone"
+	case f.frozen[id]:
+		return "frozen"
+	}
+	return "running"
+}
 
 func (f *fakeRuntime) Usage(context.Context, station.ID) (sandbox.Usage, error) {
 	return sandbox.Usage{}, nil
@@ -272,6 +308,13 @@ func answer(text string) func(net.Conn) {
 
 func newFake(t *testing.T, serve func(net.Conn)) (*fleet.Fleet, *fakeStore, *fakeRuntime) {
 	t.Helper()
+	st, rt := &fakeStore{}, &fakeRuntime{serve: serve, frozen: map[station.ID]bool{}}
+	return newFleetOver(t, st, rt, fleet.Options{}), st, rt
+}
+
+// newFleetOver is a server over a store and a runtime that others may share.
+func newFleetOver(t *testing.T, st *fakeStore, rt *fakeRuntime, o fleet.Options) *fleet.Fleet {
+	t.Helper()
 	vol, err := volume.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -281,12 +324,13 @@ func newFake(t *testing.T, serve func(net.Conn)) (*fleet.Fleet, *fakeStore, *fak
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, rt := &fakeStore{}, &fakeRuntime{serve: serve}
-	f, err := fleet.New(fleet.Options{Store: st, Runtime: rt, Volumes: vol, Signer: signer, GuestPath: "/guest", Data: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	o.Store, o.Runtime, o.Volumes, o.Signer, o.GuestPath = st, rt, vol, signer, "/guest"
+	o.Data, o.Log = t.TempDir(), slog.New(slog.DiscardHandler)
+	f, err := fleet.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f, st, rt
+	return f
 }
 
 // honest is a guest that says it is whichever session is asked for.
@@ -298,6 +342,13 @@ func honest(st *fakeStore) func(net.Conn) {
 		_, _ = io.WriteString(w, `{"session":"`+string(st.sessions[0].ID)+`"}`)
 	})
 	mux.HandleFunc("GET "+guestapi.PathTabs, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") })
+	mux.HandleFunc("GET "+guestapi.PathActivity, func(w http.ResponseWriter, _ *http.Request) {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		_, _ = io.WriteString(w, cmp.Or(st.activity, "{}"))
+	})
+	mux.HandleFunc(guestapi.PathPark, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"tabs":[]}`) })
+	mux.HandleFunc("POST "+guestapi.PathShutdown, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return func(c net.Conn) {
 		l := &oneConn{conn: c, done: make(chan struct{})}
 		_ = (&http.Server{Handler: mux, ConnState: func(_ net.Conn, s http.ConnState) {

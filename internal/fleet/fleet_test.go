@@ -48,11 +48,17 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// counting counts starts of a runtime, and can be as one whose daemon is down.
+// counting counts starts of a runtime and how often usage was asked for, and can
+// be as one whose daemon is down.
 type counting struct {
 	sandbox.Runtime
-	starts atomic.Int32
-	down   atomic.Bool
+	starts, looks atomic.Int32
+	down          atomic.Bool
+}
+
+func (c *counting) Usage(ctx context.Context, id station.ID) (sandbox.Usage, error) {
+	c.looks.Add(1)
+	return c.Runtime.Usage(ctx, id)
 }
 
 func (c *counting) List(ctx context.Context) ([]sandbox.Info, error) {

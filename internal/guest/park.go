@@ -84,7 +84,7 @@ func inspect(tabs []*tab) ([]guestapi.ParkedTab, []*terminal.Terminal) {
 // ran is what a tab ran other than its shell: the command it was opened with,
 // or the program in the foreground.
 func (t *tab) ran(process string) string {
-	shell := t.g.opt.Config.Shell
+	shell := t.g.shell()
 	if argv := t.command.Argv; len(argv) > 0 && argv[0] != shell {
 		return shorten(inert(strings.Join(argv, " ")), 200)
 	}

@@ -128,13 +128,21 @@ func (g *Guest) command(c guestapi.TabCreate) (terminal.Command, error) {
 	}
 	argv := c.Command
 	if len(argv) == 0 {
-		argv = []string{cfg.Shell, "-l"}
+		argv = []string{g.shell(), "-l"}
 	}
 	dir := c.Cwd
 	if dir == "" {
 		dir = cfg.Home
 	}
 	return terminal.Command{Argv: argv, Dir: dir, Env: env, Cols: c.Cols, Rows: c.Rows, UID: cfg.UID, GID: cfg.GID}, nil
+}
+
+// shell is the session's shell; an image may have only the plainest.
+func (g *Guest) shell() string {
+	if _, err := os.Stat(g.opt.Config.Shell); err != nil {
+		return "/bin/sh"
+	}
+	return g.opt.Config.Shell
 }
 
 // start gives the tab a new terminal, which is not yet its own.

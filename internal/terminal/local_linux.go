@@ -41,7 +41,14 @@ func (l Local) Spawn(_ context.Context, c Command) (Pty, error) {
 	if len(c.Argv) == 0 {
 		return nil, errors.New("spawn: no command")
 	}
-	path, err := lookPath(c.Argv[0], c.Env)
+	var path, dir string
+	var err error
+	// As whom it will run: a home is closed to others, also to a root without
+	// capabilities.
+	AsUser(c.UID, c.GID, func() {
+		path, err = lookPath(c.Argv[0], c.Env)
+		dir = startDir(c)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +63,7 @@ func (l Local) Spawn(_ context.Context, c Command) (Pty, error) {
 	}
 	attr := &os.ProcAttr{
 		// Never nil: the process would get this one's environment.
-		Dir: startDir(c), Env: append([]string{}, c.Env...), Files: []*os.File{slave, slave, slave},
+		Dir: dir, Env: append([]string{}, c.Env...), Files: []*os.File{slave, slave, slave},
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0},
 	}
 	if c.UID != 0 || c.GID != 0 {
