@@ -251,6 +251,34 @@ func BenchmarkSessionStart(b *testing.B) {
 	}
 }
 
+// BenchmarkWake: from the request to wake a session to the answer that it runs:
+// frozen, and stopped with one tab that is restored.
+func BenchmarkWake(b *testing.B) {
+	for _, stop := range []bool{false, true} {
+		name := map[bool]string{false: "frozen", true: "stopped"}[stop]
+		b.Run(name, func(b *testing.B) {
+			s := serve(b)
+			api := s.bearer(s.token)
+			s.session("main")
+			api.must(201, "POST", "/sessions/main/tabs", map[string]any{}, nil)
+			path := "/sessions/main/sleep"
+			if stop {
+				path += "?stop=true"
+			}
+			var wake times
+			for b.Loop() {
+				b.StopTimer()
+				api.must(200, "POST", path, nil, nil)
+				b.StartTimer()
+				begun := time.Now()
+				api.must(200, "POST", "/sessions/main/wake", nil, nil)
+				wake = append(wake, time.Since(begun))
+			}
+			wake.report(b, "wake")
+		})
+	}
+}
+
 // firstPrompt connects, opens a tab and waits for its first byte.
 func firstPrompt(b *testing.B, s *server, id station.ID) {
 	b.Helper()
