@@ -7,24 +7,17 @@ import (
 	"staithe/internal/egress"
 )
 
-// wayOut is the fleet's network: sessions' ways out, and the address at which
-// their DNS answers.
-type wayOut struct{ *egress.Egress }
-
-// Resolver is fleet.Network's.
-func (wayOut) Resolver() string { return egress.Resolver }
-
 // openNetwork is the network of sessions, and why none can be made on this
 // machine: then a class whose network is auto has none, and one that asks for it
 // by name cannot be had.
-func openNetwork(ctx context.Context, data string, log *slog.Logger) (network wayOut, none, err error) {
+func openNetwork(ctx context.Context, data string, log *slog.Logger) (network *egress.Egress, none, err error) {
 	program, err := installEgress(data)
 	if err != nil {
-		return network, nil, err
+		return nil, nil, err
 	}
 	if none = egress.Probe(ctx, program); none != nil {
 		log.Warn("sessions of classes whose network is auto have none", "err", none)
 	}
-	network.Egress, err = egress.New(egress.Options{Data: data, Binary: program, Log: log})
+	network, err = egress.New(egress.Options{Data: data, Binary: program, Log: log})
 	return network, none, err
 }

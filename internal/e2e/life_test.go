@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +31,20 @@ func (s *server) rawMux(session string) (*muxtest.Raw, int) {
 		return nil, res.StatusCode
 	}
 	return muxtest.NewRaw(s.t, ws), 0
+}
+
+// seeRaw reads a channel's output until a text came.
+func seeRaw(raw *muxtest.Raw, channel uint8, text string) {
+	raw.T.Helper()
+	for seen := ""; !strings.Contains(seen, text); {
+		_, b, err := raw.WS.Read(raw.T.Context())
+		if err != nil {
+			raw.T.Fatalf("waiting for %q: %v; got %q", text, err, seen)
+		}
+		if b[0] == channel {
+			seen += string(b[1:])
+		}
+	}
 }
 
 // see is the session as the API shows it; it wakes nothing.
@@ -67,15 +83,7 @@ func TestLifeOfASession(t *testing.T) {
 	raw.Say(&wire.Open{Req: wire.StringReq("r"), Name: "work", Cols: 90, Rows: 30})
 	tab := raw.Next("attached").(*wire.Attached)
 	raw.Send(wire.AppendFrame(nil, tab.Channel, []byte("cd /usr/share; sleep 1000 & echo job-$!. kept-$((20+3))\n")))
-	for seen := ""; !strings.Contains(seen, "kept-23"); {
-		_, b, err := raw.WS.Read(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b[0] == tab.Channel {
-			seen += string(b[1:])
-		}
-	}
+	seeRaw(raw, tab.Channel, "kept-23")
 	s.until("it says who is connected", func() bool { return strings.Contains(s.see("main").WhyAwake, "you are connected") })
 	pid := guestPID(t, s.see("main").ID)
 
@@ -183,6 +191,60 @@ func TestAbuse23_NothingButAPersonWakes(t *testing.T) {
 		t.Errorf("woken: %v", left)
 	}
 	if v := s.session("main"); v.State != station.StateRunning {
+		t.Errorf("%+v", v)
+	}
+}
+
+// egressPID finds the process that is a session's way out, 0 when there is none.
+func egressPID(t *testing.T, s *server, id station.ID) (pid int) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.data, "egress", string(id), "record.json"))
+	if err != nil {
+		return 0
+	}
+	var rec struct{ PID int }
+	if err := json.Unmarshal(b, &rec); err != nil || syscall.Kill(rec.PID, 0) != nil {
+		return 0
+	}
+	return rec.PID
+}
+
+// TestAbuse40_LostNetworkComesBack: a session's way out is killed; the server
+// starts it anew and says so. It ends with the session.
+func TestAbuse40_LostNetworkComesBack(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: a way out for sessions of a server that is not root is tested in internal/egress")
+	}
+	s := serve(t, "STAITHE_CLASS=standard.network=internet")
+	id := s.session("main").ID
+	var net struct {
+		Mode    string
+		Refused []any
+	}
+	api := s.bearer(s.token)
+	api.must(200, "GET", "/sessions/main/network", nil, &net)
+	pid := egressPID(t, s, id)
+	if net.Mode != "internet" || net.Refused == nil || pid == 0 {
+		t.Fatalf("%+v, process %d", net, pid)
+	}
+	raw, _ := s.rawMux("main")
+	raw.Say(&wire.Hello{Client: "client-of-this-test"})
+	raw.Say(&wire.Open{Req: wire.StringReq("r"), Cols: 80, Rows: 24, Command: []string{"/bin/sh", "-c", "cat /etc/resolv.conf; read x; echo on-$x; cat"}})
+	channel := raw.Next("attached").(*wire.Attached).Channel
+	seeRaw(raw, channel, "nameserver 192.0.0.1")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the way out is there again", func() bool { again := egressPID(t, s, id); return again != 0 && again != pid })
+	s.until("the session says so", func() bool { return s.see("main").Notice.Code == "network_restarted" })
+	raw.Send(wire.AppendFrame(nil, channel, []byte("and on\n"))) // it went on all the time
+	seeRaw(raw, channel, "on-and on")
+	api.must(204, "DELETE", "/sessions/main/notice", nil, nil)
+	api.must(200, "POST", "/sessions/main/sleep?stop=true", nil, nil)
+	if egressPID(t, s, id) != 0 {
+		t.Error("it outlives its session")
+	}
+	if v := s.see("main"); v.Notice.Code != "" {
 		t.Errorf("%+v", v)
 	}
 }

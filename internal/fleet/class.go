@@ -1,8 +1,7 @@
 package fleet
 
 import (
-	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 
@@ -14,8 +13,10 @@ const DefaultClass = "standard"
 
 // Images finds the base file systems that classes name.
 type Images interface {
-	// Path is where an imported image's root file system is on the host.
-	Path(name string) (string, error)
+	// Hold says where an imported image's root file system is on the host, and
+	// keeps it there until release. The error wraps station.ErrNotFound when
+	// there is none of that name.
+	Hold(name string) (rootfs string, release func(), err error)
 }
 
 // classes are the kinds of session that the configuration has.
@@ -77,17 +78,19 @@ func (f *Fleet) choose(name string) (station.Class, error) {
 }
 
 // base is the host path of the root file system that a class's sessions get; ""
-// is the host's own programs.
-func (f *Fleet) base(_ context.Context, c station.Class) (string, error) {
+// is the host's own programs. Release it once the sandbox stands on it.
+func (f *Fleet) base(c station.Class) (rootfs string, release func(), err error) {
 	if c.Base == "" || c.Base == station.BaseHost {
-		return "", nil
+		return "", func() {}, nil
 	}
+	none := station.Errorf(station.ErrUnavailable, "no_image",
+		"The image %s of the session's class %s is not on this server; ask the administrator to import it.", c.Base, c.Name)
 	if f.images == nil {
-		return "", station.Errorf(station.ErrUnavailable, "no_images", "This server has no images, but the session's class %s wants %s; ask the administrator.", c.Name, c.Base)
+		return "", nil, none
 	}
-	path, err := f.images.Path(c.Base)
-	if err != nil {
-		return "", fmt.Errorf("the image of class %s: %w", c.Name, err)
+	rootfs, release, err = f.images.Hold(c.Base)
+	if errors.Is(err, station.ErrNotFound) {
+		return "", nil, none.Because(err)
 	}
-	return path, nil
+	return rootfs, release, err
 }

@@ -39,10 +39,6 @@ func (f *Fleet) spec(ctx context.Context, s station.Session) (sandbox.Spec, erro
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	base, err := f.base(ctx, class)
-	if err != nil {
-		return sandbox.Spec{}, err
-	}
 	ws, err := f.store.Workstation(ctx, s.User)
 	if err != nil {
 		return sandbox.Spec{}, fmt.Errorf("the session's workstation: %w", err)
@@ -54,9 +50,10 @@ func (f *Fleet) spec(ctx context.Context, s station.Session) (sandbox.Spec, erro
 	spec := sandbox.Spec{
 		Session: s.ID, Hostname: s.Name, UserName: user.Name, Home: f.volumes.Path(ws),
 		UIDRange: ws.UIDRange, Guest: f.guest, Config: string(config),
-		Runtime: class.Runtime, Base: base, Sudo: class.Sudo, Limits: class.Limits,
+		Runtime: class.Runtime, Sudo: class.Sudo, Limits: class.Limits,
 	}
-	return spec, f.attach(&spec, class)
+	err = f.attach(&spec, class)
+	return spec, err
 }
 
 func (f *Fleet) guestConfig(s station.Session, user station.User) guestapi.Config {
@@ -97,7 +94,7 @@ func (f *Fleet) boot(ctx context.Context, s station.Session) error {
 	w.forget()
 	w.usage, w.measured = sandbox.Usage{}, true // it has used nothing yet
 	f.mu.Unlock()
-	err = f.runtime.Start(ctx, spec)
+	err = f.startOn(ctx, s, spec)
 	if err == nil {
 		err = f.answers(ctx, s, healthLimit)
 	}
@@ -108,6 +105,22 @@ func (f *Fleet) boot(ctx context.Context, s station.Session) error {
 		return err
 	}
 	return nil
+}
+
+// startOn starts a sandbox on its class's base, which stays where it is until
+// the sandbox stands on it.
+func (f *Fleet) startOn(ctx context.Context, s station.Session, spec sandbox.Spec) error {
+	class, err := f.classOf(s)
+	if err != nil {
+		return err
+	}
+	base, release, err := f.base(class)
+	if err != nil {
+		return err
+	}
+	defer release()
+	spec.Base = base
+	return f.runtime.Start(ctx, spec)
 }
 
 // answers says whether the session's guest lives, is that session's and obeys

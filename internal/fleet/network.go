@@ -23,8 +23,6 @@ type Network interface {
 	// Status says what one has done. The error wraps station.ErrNotFound when
 	// none runs.
 	Status(ctx context.Context, session station.ID) (egress.Status, error)
-	// Resolver is the address of the name server that a way out brings.
-	Resolver() string
 }
 
 // NetworkStatus is a session's network as its person sees it.
@@ -79,7 +77,7 @@ func (f *Fleet) attach(spec *sandbox.Spec, c station.Class) error {
 	if f.network == nil {
 		return errNoNetwork(c)
 	}
-	spec.Resolver = f.network.Resolver()
+	spec.Resolver = egress.Resolver
 	spec.Attach = func(ctx context.Context, ns sandbox.NetNS) error {
 		return f.network.Start(ctx, egress.Spec{Session: spec.Session, Policy: c.Network, NetNS: ns.Path, Owner: ns.PID, Until: ns.PID})
 	}
