@@ -53,7 +53,8 @@ func (e *Egress) launch(ctx context.Context, spec Spec, sp spaces) error {
 	defer feed.Close()
 	cmd := exec.Command(e.binary)
 	cmd.Args = []string{"staithe-egress"}
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	// The session is for those who look at the host's processes.
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "STAITHE_SESSION=" + string(spec.Session)}
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, log, log
 	cmd.ExtraFiles = []*os.File{readyChild, sock, sp.net, sp.owner, sp.until}

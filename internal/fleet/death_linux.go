@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,6 +49,28 @@ func (f *Fleet) watchDeath(id station.ID) {
 			f.log.Error("cannot settle a session whose guest ended", "session", id, "err", err)
 		}
 	})
+}
+
+// deathLimit is how long a sandbox that does not answer has to end by itself.
+const deathLimit = time.Second
+
+// dies says whether a sandbox whose guest does not answer is ending, or has
+// ended. What is killed while it is frozen ends only when it is thawed.
+func (f *Fleet) dies(ctx context.Context, id station.ID) bool {
+	ctx, cancel := context.WithTimeout(ctx, deathLimit)
+	defer cancel()
+	info, _, err := f.runtime.Find(ctx, id)
+	if err != nil || !info.Running || info.PID <= 0 {
+		return err == nil && !info.Running
+	}
+	fd, err := unix.PidfdOpen(info.PID, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return errors.Is(err, unix.ESRCH)
+	}
+	pidfd := os.NewFile(uintptr(fd), "pidfd")
+	defer pidfd.Close()
+	defer context.AfterFunc(ctx, func() { pidfd.Close() })()
+	return ended(pidfd)
 }
 
 // ended waits for a process's end; false when the descriptor was closed before

@@ -84,7 +84,9 @@ func (f *Fleet) boot(ctx context.Context, s station.Session) error {
 		return err
 	}
 	if before {
-		return f.answers(ctx, s, adoptLimit)
+		if err := f.answers(ctx, s, adoptLimit); err == nil || !f.dies(ctx, s.ID) {
+			return err
+		}
 	}
 	if err := f.limitHome(ctx, s.User); err != nil {
 		return err

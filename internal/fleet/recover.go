@@ -229,6 +229,9 @@ func (f *Fleet) adopt(ctx context.Context, s station.Session, info sandbox.Info)
 	if err == nil {
 		err = f.answers(ctx, s, adoptLimit)
 	}
+	if err != nil && f.dies(ctx, s.ID) {
+		return errors.Join(f.dismantle(ctx, s.ID), f.gone(ctx, s))
+	}
 	if err != nil {
 		f.log.Warn("a running guest does not answer", "session", s.ID, "err", err)
 		if s.State != station.StateFailed {

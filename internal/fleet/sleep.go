@@ -69,6 +69,9 @@ func (f *Fleet) thaw(ctx context.Context, s station.Session) (woken station.Sess
 	if err = f.runtime.Thaw(ctx, s.ID); err == nil {
 		err = f.answers(ctx, s, adoptLimit)
 	}
+	if err != nil && f.dies(ctx, s.ID) {
+		return s, false, nil
+	}
 	if err != nil {
 		return station.Session{}, true, f.failed(ctx, s, err)
 	}
