@@ -27,7 +27,9 @@ if [ "$(id -u)" != 0 ]; then
 	command -v newuidmap >/dev/null 2>&1 || want uidmap
 fi
 if [ "${1:-run}" = test ]; then
-	# The tests run both runtimes, and a real browser.
+	# The tests run every runtime there is code for, and a real browser.
+	command -v dockerd >/dev/null 2>&1 || want docker.io
+	command -v podman >/dev/null 2>&1 || want podman
 	for p in crun runc; do command -v "$p" >/dev/null 2>&1 || want "$p"; done
 	command -v newuidmap >/dev/null 2>&1 || want uidmap
 	command -v mmdebstrap >/dev/null 2>&1 || want mmdebstrap # an image for sandboxes

@@ -8,6 +8,7 @@ import (
 
 	"staithe/internal/config"
 	"staithe/internal/sandbox"
+	"staithe/internal/sandbox/docker"
 	"staithe/internal/sandbox/oci"
 	"staithe/internal/sandbox/process"
 	"staithe/internal/station"
@@ -30,6 +31,14 @@ func newRuntime(ctx context.Context, cfg config.Config, data string, log *slog.L
 	runtimes := map[string]sandbox.Runtime{"": containers, "crun": containers, "runc": containers}
 	if named(cfg, runtimeProcess) || process.Left(data) {
 		if runtimes[runtimeProcess], err = process.New(process.Options{Data: data, Log: log}); err != nil {
+			return nil, err
+		}
+	}
+	for _, kind := range []docker.Kind{docker.Docker, docker.Podman} {
+		if !named(cfg, string(kind)) && !docker.Left(data, kind) {
+			continue
+		}
+		if runtimes[string(kind)], err = docker.New(docker.Options{Data: data, Kind: kind, Log: log}); err != nil {
 			return nil, err
 		}
 	}
@@ -65,6 +74,8 @@ func preflight(runtime string) []sandbox.Check {
 	switch runtime {
 	case "", "crun", "runc":
 		return oci.Preflight(runtime)
+	case string(docker.Docker), string(docker.Podman):
+		return docker.Preflight(context.Background(), docker.Kind(runtime), "")
 	case runtimeProcess:
 		return []sandbox.Check{{Name: "runtime", OK: true, Detail: "process: NO ISOLATION, for development only"}}
 	}

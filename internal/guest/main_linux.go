@@ -21,7 +21,7 @@ const shutdownTime = 10 * time.Second
 
 // Main is the guest process: it reads its configuration from the environment
 // (guestapi.ConfigEnv) and serves on the inherited descriptor
-// guestapi.ListenFD until SIGTERM. It reaps orphans. The error says why it could
+// guestapi.ListenFD, or the one it fetches from guestapi.SocketEnv, until SIGTERM. It reaps orphans. The error says why it could
 // not serve.
 func Main(version string, log *slog.Logger) error {
 	var cfg guestapi.Config
@@ -32,15 +32,9 @@ func Main(version string, log *slog.Logger) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become non-dumpable: %w", err)
 	}
-	f := os.NewFile(guestapi.ListenFD, "listener")
-	unix.CloseOnExec(guestapi.ListenFD)
-	l, err := net.FileListener(f) // a duplicate, close-on-exec
+	l, err := listener()
 	if err != nil {
-		return fmt.Errorf("descriptor %d is no listening socket: %w", guestapi.ListenFD, err)
-	}
-	f.Close()
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // the file is the host's
+		return err
 	}
 	unix.Umask(0o022)
 
@@ -80,4 +74,28 @@ func Main(version string, log *slog.Logger) error {
 	err = g.Shutdown(ctx)
 	<-served
 	return err
+}
+
+// listener is the socket that the host made: inherited, or fetched where nothing
+// can be.
+func listener() (net.Listener, error) {
+	var f *os.File
+	if path := os.Getenv(guestapi.SocketEnv); path != "" {
+		var err error
+		if f, err = guestapi.TakeSocket(path); err != nil {
+			return nil, fmt.Errorf("fetch the listening socket: %w", err)
+		}
+	} else {
+		f = os.NewFile(guestapi.ListenFD, "listener")
+		unix.CloseOnExec(guestapi.ListenFD)
+	}
+	defer f.Close()
+	l, err := net.FileListener(f) // a duplicate, close-on-exec
+	if err != nil {
+		return nil, fmt.Errorf("%s is no listening socket: %w", f.Name(), err)
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // the file is the host's
+	}
+	return l, nil
 }

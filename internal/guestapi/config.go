@@ -9,6 +9,11 @@ const ConfigEnv = "STAITHE_GUEST_CONFIG"
 // ListenFD is the descriptor of the listening socket the host passes in.
 const ListenFD = 3
 
+// SocketEnv, when it is set, is the path of a unix socket from which a guest that
+// could inherit nothing fetches its listening socket: one byte with one
+// descriptor (unix(7), SCM_RIGHTS).
+const SocketEnv = "STAITHE_GUEST_SOCKET"
+
 // Config is what a guest is told at birth.
 type Config struct {
 	Session   station.ID `json:"session"`

@@ -14,6 +14,9 @@ import (
 // ConfigEnv is guestapi.ConfigEnv: this room may not import that one.
 const ConfigEnv = "STAITHE_GUEST_CONFIG"
 
+// SocketEnv is guestapi.SocketEnv.
+const SocketEnv = "STAITHE_GUEST_SOCKET"
+
 // GuestInside is where the guest's binary is in a sandbox. /run belongs to the
 // sandbox's root: a shell cannot put another there.
 const GuestInside = "/run/staithe/guest"

@@ -108,7 +108,7 @@ func table(lines [][]string) string {
 // Names with a link in the image are plain files here. With Sudo the person may
 // become root without a password (sudoers(5)).
 func (u ImageUser) WriteUpper(upper string, owner int, spec sandbox.Spec) error {
-	files := etcFiles(spec)
+	files := etcFiles(spec, station.SandboxUID)
 	files["passwd"], files["group"] = u.Passwd, u.Group
 	dirs := []string{"etc"}
 	if spec.Sudo {

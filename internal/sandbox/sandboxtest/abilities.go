@@ -21,6 +21,7 @@ type Abilities struct {
 	NoSudo      string // Spec.Sudo is not taken
 	NoLogBound  string // what the guest logs is not bounded
 	NoNamespace string // sandboxes are not apart in namespaces
+	NoUserNS    string // no user namespace: the guest is the host's root, the person the home's owner
 	// Harmless names attacks (see testdata/probeguest) that this provider lets
 	// succeed, because what they reach is the sandbox's own and not the host's.
 	Harmless map[string]string

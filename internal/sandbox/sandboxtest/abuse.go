@@ -140,6 +140,10 @@ func hostUIDs(t *testing.T, b, other *box) {
 		if st := info.Sys().(*syscall.Stat_t); st.Uid != st.Gid || st.Uid != own && st.Uid != station.SandboxUID {
 			t.Errorf("file of range %d belongs to %d:%d", x.UIDRange, st.Uid, st.Gid)
 		}
+		if b.able.NoUserNS != "" {
+			t.Log("the guest's uid is not looked at: " + b.able.NoUserNS)
+			continue
+		}
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", x.pid(t)))
 		if err != nil || !strings.Contains(string(status), fmt.Sprintf("\nUid:\t%d\t", station.HostUID(x.UIDRange, 0))) {
 			t.Errorf("guest of range %d: %v\n%s", x.UIDRange, err, status)
@@ -226,7 +230,7 @@ func setuidGivesNothing(t *testing.T, b *box) {
 	if a := b.run(t, true, "/bin/sh", "-c", "cp /usr/bin/id /tmp/rootid && chmod 4755 /tmp/rootid"); a.Code != 0 {
 		t.Fatalf("plant: %+v", a)
 	}
-	if got := b.sh(t, "/tmp/rootid -u"); got != "1000" {
+	if got := b.sh(t, "/tmp/rootid -u"); got != b.person(t, b.able) {
 		t.Errorf("a planted setuid program ran as %s", got)
 	}
 	status := b.sh(t, "grep -h '^Cap\\(Prm\\|Eff\\|Inh\\|Amb\\)' /proc/self/status | awk '{print $2}' | sort -u")

@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,6 +201,19 @@ func (b *box) denied(t *testing.T, root bool, attack string, args ...string) {
 	if testing.Verbose() {
 		t.Logf("%s %v (root inside: %v): %s", attack, args, root, strings.TrimSpace(a.Out))
 	}
+}
+
+// person is the uid of the person inside.
+func (b *box) person(t testing.TB, able Abilities) string {
+	t.Helper()
+	if able.NoUserNS == "" {
+		return strconv.Itoa(station.SandboxUID)
+	}
+	info, err := os.Stat(b.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid))
 }
 
 // pid is the guest's pid on the host.

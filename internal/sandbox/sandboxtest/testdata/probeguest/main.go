@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"staithe/internal/guestapi"
 )
 
 func main() {
@@ -64,6 +66,12 @@ func serve() error {
 	// Signals that a gateway's terminal or service manager may send it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	file := os.NewFile(3, "listener")
+	if path := os.Getenv("STAITHE_GUEST_SOCKET"); path != "" {
+		var err error
+		if file, err = guestapi.TakeSocket(path); err != nil {
+			return err
+		}
+	}
 	l, err := net.FileListener(file)
 	if err != nil {
 		return fmt.Errorf("listener: %w", err)
