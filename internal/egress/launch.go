@@ -68,12 +68,13 @@ func (e *Egress) launch(ctx context.Context, spec Spec, sp spaces) error {
 	if err == nil {
 		err = rec.write(dir)
 	}
+	if err != nil {
+		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Wait()         // that it was killed is no news
+		return fmt.Errorf("record the process: %w%s", err, said(log))
+	}
 	// From here on the process is the record's, not ours to wait for.
 	_ = cmd.Process.Release() // it only ever fails when called twice
-	if err != nil {
-		feed.Close()
-		return errors.Join(fmt.Errorf("record the process: %w", err), rec.end(endPatience, endLimit))
-	}
 	if _, err := feed.Write(config); err != nil {
 		return fmt.Errorf("configure the process: %w%s", err, said(log))
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"staithe/internal/egress/policy"
+	"staithe/internal/keylock"
 	"staithe/internal/station"
 )
 
@@ -37,7 +38,7 @@ type Egress struct {
 	binary     string
 	resolvConf string
 	log        *slog.Logger
-	locks      keyLock
+	locks      keylock.Locks[station.ID]
 }
 
 const (
@@ -102,7 +103,7 @@ func (e *Egress) Start(ctx context.Context, spec Spec) error {
 	if _, err := policy.Compile(spec.Policy); err != nil {
 		return err
 	}
-	unlock, err := e.locks.lock(ctx, spec.Session)
+	unlock, err := e.locks.Lock(ctx, spec.Session)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (e *Egress) Start(ctx context.Context, spec Spec) error {
 		return problem("open the sandbox's namespaces", err)
 	}
 	defer spaces.close()
-	if rec, err := readRecord(e.path(spec.Session)); err == nil && rec.alive() && rec.NetNS == spaces.identity {
+	if rec, err := readRecord(e.path(spec.Session)); err == nil && rec.Alive() && rec.NetNS == spaces.identity {
 		return nil
 	}
 	if err := e.remove(spec.Session); err != nil {
@@ -179,7 +180,7 @@ func (e *Egress) Stop(ctx context.Context, id station.ID) error {
 	if !id.Valid() {
 		return nil // there can be none
 	}
-	unlock, err := e.locks.lock(ctx, id)
+	unlock, err := e.locks.Lock(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (e *Egress) remove(id station.ID) error {
 		return nil
 	}
 	if rec, err := readRecord(dir); err == nil {
-		if err := rec.end(endPatience, endLimit); err != nil {
+		if err := rec.End(endPatience, endLimit); err != nil {
 			return err // the folder stays: it is how List finds what is left
 		}
 	}
@@ -234,7 +235,7 @@ func (e *Egress) Find(_ context.Context, id station.ID) (info Info, there bool, 
 	if _, err := os.Lstat(e.path(id)); errors.Is(err, fs.ErrNotExist) {
 		return info, false, nil
 	}
-	if rec, err := readRecord(e.path(id)); err == nil && rec.alive() {
+	if rec, err := readRecord(e.path(id)); err == nil && rec.Alive() {
 		info.Running, info.PID = true, rec.PID
 	}
 	return info, true, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"staithe/internal/guestapi"
+	"staithe/internal/keylock"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 	"staithe/internal/volume"
@@ -86,8 +87,8 @@ type Fleet struct {
 	network Network
 	guard   *volume.Guard
 
-	sessions sandbox.KeyLock // one operation per session
-	users    sandbox.KeyLock // a user's home and set of sessions; held with a session only while that one is in no list
+	sessions keylock.Locks[station.ID] // one operation per session
+	users    keylock.Locks[station.ID] // a user's home and set of sessions; held with a session only while that one is in no list
 
 	ending   context.Context // ends with Close: for what waits beside operations
 	end      context.CancelFunc

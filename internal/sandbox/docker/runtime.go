@@ -16,9 +16,10 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
+	"staithe/internal/hostproc"
+	"staithe/internal/keylock"
 	"staithe/internal/sandbox"
 	"staithe/internal/sandbox/guestsock"
-	"staithe/internal/sandbox/proc"
 	"staithe/internal/station"
 )
 
@@ -54,7 +55,7 @@ type Runtime struct {
 	id    string // of the data directory
 	api   *client.Client
 	log   *slog.Logger
-	locks sandbox.KeyLock
+	locks keylock.Locks[station.ID]
 
 	imageMu sync.Mutex // held while importing: an operation lock
 	image   string     // "" until it is known to be there; guarded by imageMu
@@ -250,8 +251,8 @@ func (r *Runtime) inspect(ctx context.Context, session station.ID) (sandbox.Info
 }
 
 // read reads a session's record: its guest.
-func (r *Runtime) read(session station.ID) (proc.Process, error) {
-	var p proc.Process
+func (r *Runtime) read(session station.ID) (hostproc.Process, error) {
+	var p hostproc.Process
 	b, err := os.ReadFile(filepath.Join(r.path(session), recordName))
 	if err != nil {
 		return p, err
@@ -259,7 +260,7 @@ func (r *Runtime) read(session station.ID) (proc.Process, error) {
 	return p, json.Unmarshal(b, &p)
 }
 
-func (r *Runtime) write(session station.ID, p proc.Process) error {
+func (r *Runtime) write(session station.ID, p hostproc.Process) error {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode record: %w", err)

@@ -18,11 +18,11 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/hostproc"
 	"staithe/internal/sandbox"
 	"staithe/internal/sandbox/confine"
 	"staithe/internal/sandbox/guestsock"
 	"staithe/internal/sandbox/hostbase"
-	"staithe/internal/sandbox/proc"
 	"staithe/internal/station"
 )
 
@@ -144,7 +144,7 @@ func (r *Runtime) adopt(ctx context.Context, spec sandbox.Spec, hand *guestsock.
 	if c.Container.State == nil || c.Container.State.Pid <= 1 {
 		return errors.New("the guest ended at once")
 	}
-	guest, err := proc.Note(c.Container.State.Pid)
+	guest, err := hostproc.Note(c.Container.State.Pid)
 	if err != nil {
 		return fmt.Errorf("the guest ended at once: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/keylock"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 )
@@ -30,7 +31,7 @@ import (
 
 // homes decides how homes are mounted. It is safe for concurrent use.
 type homes struct {
-	turn sandbox.KeyLock // per uid range, while its home is looked at or converted
+	turn keylock.Locks[station.ID] // per uid range, while its home is looked at or converted
 
 	mu     sync.Mutex
 	using  map[int]int               // starts under way, by range

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"staithe/internal/sandbox/proc"
+	"staithe/internal/hostproc"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 
 // record is what a sandbox leaves for the next gateway.
 type record struct {
-	proc.Process
+	hostproc.Process
 	Kind   engineKind `json:"kind"`
 	Engine string     `json:"engine"` // path
 	Base   string     `json:"base"`
@@ -31,7 +31,7 @@ type record struct {
 
 // newRecord notes a live process.
 func newRecord(pid int, eng engine, base string) (record, error) {
-	guest, err := proc.Note(pid)
+	guest, err := hostproc.Note(pid)
 	if err != nil {
 		return record{}, err
 	}

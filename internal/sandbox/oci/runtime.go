@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"staithe/internal/keylock"
 	"staithe/internal/sandbox"
 	"staithe/internal/sandbox/hostbase"
 	"staithe/internal/station"
@@ -29,7 +30,7 @@ type Runtime struct {
 	engine string // as asked for
 	log    *slog.Logger
 	root   bool // this process is root: uid ranges, cgroups
-	locks  sandbox.KeyLock
+	locks  keylock.Locks[station.ID]
 
 	cgroups cgroups
 	oom     oomWatch

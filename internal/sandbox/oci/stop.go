@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"staithe/internal/hostproc"
 	"staithe/internal/sandbox"
-	"staithe/internal/sandbox/proc"
 	"staithe/internal/station"
 )
 
@@ -197,7 +197,7 @@ func (r *Runtime) killCgroups(id station.ID) error {
 				return fmt.Errorf("processes in %s do not end", dir)
 			}
 			for _, pid := range pids {
-				p, err := proc.Note(pid)
+				p, err := hostproc.Note(pid)
 				if err != nil {
 					continue // ended meanwhile
 				}

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/hostproc"
 	"staithe/internal/sandbox"
-	"staithe/internal/sandbox/proc"
 	"staithe/internal/sandbox/sandboxtest"
 	"staithe/internal/station"
 )
@@ -170,18 +170,18 @@ func ask(t testing.TB, rt *Runtime, session station.ID, method, path, body strin
 // What a session started is found and ended without the record, and after its
 // guest died and left orphans.
 func TestAbuse40_StopWithoutNotes(t *testing.T) {
-	for name, spoil := range map[string]func(t *testing.T, rt *Runtime, session station.ID, guest proc.Process){
-		"no record": func(t *testing.T, rt *Runtime, session station.ID, _ proc.Process) {
+	for name, spoil := range map[string]func(t *testing.T, rt *Runtime, session station.ID, guest hostproc.Process){
+		"no record": func(t *testing.T, rt *Runtime, session station.ID, _ hostproc.Process) {
 			if err := os.Remove(filepath.Join(rt.path(session), recordName)); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"garbage record": func(t *testing.T, rt *Runtime, session station.ID, _ proc.Process) {
+		"garbage record": func(t *testing.T, rt *Runtime, session station.ID, _ hostproc.Process) {
 			if err := os.WriteFile(filepath.Join(rt.path(session), recordName), []byte("{"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"dead guest": func(t *testing.T, _ *Runtime, _ station.ID, guest proc.Process) {
+		"dead guest": func(t *testing.T, _ *Runtime, _ station.ID, guest hostproc.Process) {
 			if err := guest.Kill(stopLimit); err != nil {
 				t.Fatal(err)
 			}

@@ -11,9 +11,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"staithe/internal/hostproc"
+	"staithe/internal/keylock"
 	"staithe/internal/sandbox"
 	"staithe/internal/sandbox/guestsock"
-	"staithe/internal/sandbox/proc"
 	"staithe/internal/station"
 )
 
@@ -37,7 +38,7 @@ type Runtime struct {
 	dir   string // DATA/process
 	log   *slog.Logger
 	root  bool
-	locks sandbox.KeyLock
+	locks keylock.Locks[station.ID]
 }
 
 var _ sandbox.Runtime = (*Runtime)(nil)
@@ -79,9 +80,9 @@ func (r *Runtime) path(session station.ID) string { return filepath.Join(r.dir, 
 
 // record is what a session leaves for the next gateway.
 type record struct {
-	Guest proc.Process `json:"guest"`
+	Guest hostproc.Process `json:"guest"`
 	// Frozen are the processes that Freeze stopped, in that order.
-	Frozen []proc.Process `json:"frozen,omitempty"`
+	Frozen []hostproc.Process `json:"frozen,omitempty"`
 }
 
 func (r *Runtime) read(session station.ID) (record, error) {

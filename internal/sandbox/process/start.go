@@ -14,11 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/hostproc"
 	"staithe/internal/sandbox"
 	"staithe/internal/sandbox/confine"
 	"staithe/internal/sandbox/guestsock"
 	"staithe/internal/sandbox/hostbase"
-	"staithe/internal/sandbox/proc"
 	"staithe/internal/station"
 )
 
@@ -131,7 +131,7 @@ func (r *Runtime) launch(spec sandbox.Spec) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the guest: %w", err)
 	}
-	process, err := proc.Note(cmd.Process.Pid)
+	process, err := hostproc.Note(cmd.Process.Pid)
 	go func() { _ = cmd.Wait() }() // reaped, whenever that is; its end shows in Find
 	if err != nil {
 		return fmt.Errorf("the guest ended at once: %w", err)

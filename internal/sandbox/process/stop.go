@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/hostproc"
 	"staithe/internal/sandbox"
-	"staithe/internal/sandbox/proc"
 	"staithe/internal/station"
 )
 
@@ -70,7 +70,7 @@ func (r *Runtime) destroy(session station.ID) error {
 
 // signal sends a signal to a process if it still is the one that was noted. That
 // it has ended is as good.
-func signal(p proc.Process, sig unix.Signal) {
+func signal(p hostproc.Process, sig unix.Signal) {
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if err != nil {
 		return
@@ -92,7 +92,7 @@ func (r *Runtime) Freeze(ctx context.Context, session station.ID) error {
 	if len(rec.Frozen) > 0 {
 		return nil
 	}
-	stopped := map[proc.Process]bool{}
+	stopped := map[hostproc.Process]bool{}
 	for {
 		found, err := tree(session, rec.Guest)
 		if err != nil {

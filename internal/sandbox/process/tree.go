@@ -7,13 +7,13 @@ import (
 	"strconv"
 	"strings"
 
-	"staithe/internal/sandbox/proc"
+	"staithe/internal/hostproc"
 	"staithe/internal/station"
 )
 
 // stat is what /proc/PID/stat says of a process; proc_pid_stat(5).
 type stat struct {
-	proc.Process
+	hostproc.Process
 	parent  int
 	state   byte
 	ticks   uint64 // processor time, of its ended children too
@@ -35,18 +35,18 @@ func readStat(pid int, boot string) (stat, bool) {
 	for i := 11; i <= 14; i++ {
 		s.ticks += number(i)
 	}
-	s.Process = proc.Process{PID: pid, Start: number(19), Boot: boot}
+	s.Process = hostproc.Process{PID: pid, Start: number(19), Boot: boot}
 	return s, true
 }
 
 // tree finds the living processes of a session, parents before children: those
 // that carry its mark, the guest, and all that descend from these.
-func tree(session station.ID, guest proc.Process) ([]stat, error) {
+func tree(session station.ID, guest hostproc.Process) ([]stat, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("look for processes: %w", err)
 	}
-	boot := proc.BootID()
+	boot := hostproc.BootID()
 	children := map[int][]stat{}
 	roots := []stat{}
 	for _, e := range entries {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"staithe/internal/sandbox/proc"
+	"staithe/internal/hostproc"
 )
 
 // pids lists the host's processes.
@@ -54,7 +54,7 @@ func processesIn(t testing.TB, ns string) []int {
 }
 
 // family is a process and all that descend from it, as the host sees them.
-func family(t testing.TB, pid int) []proc.Process {
+func family(t testing.TB, pid int) []hostproc.Process {
 	t.Helper()
 	children := map[int][]int{}
 	for _, p := range pids(t) {
@@ -69,9 +69,9 @@ func family(t testing.TB, pid int) []proc.Process {
 		}
 		children[parent] = append(children[parent], p)
 	}
-	var out []proc.Process
+	var out []hostproc.Process
 	for todo := []int{pid}; len(todo) > 0; todo = todo[1:] {
-		if p, err := proc.Note(todo[0]); err == nil {
+		if p, err := hostproc.Note(todo[0]); err == nil {
 			out = append(out, p)
 		}
 		todo = append(todo, children[todo[0]]...)

@@ -1,7 +1,7 @@
-// Package proc names a process of the host so that it can be found again after
+// Package hostproc names a process of the host so that it can be found again after
 // the program that started it has gone, and be signalled without hitting
 // another that has its pid by then.
-package proc
+package hostproc
 
 import (
 	"bytes"
@@ -51,21 +51,54 @@ func (p Process) Kill(limit time.Duration) error { return p.KillThen(limit, func
 // waits: for what must happen so that the process can take note of it, such as
 // the end of its being frozen.
 func (p Process) KillThen(limit time.Duration, sent func()) error {
-	fd, err := unix.PidfdOpen(p.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("guest %d: %w", p.PID, err)
+	fd, there, err := p.open()
+	if err != nil || !there {
+		return err
 	}
 	defer unix.Close(fd)
-	// Looked at behind the descriptor: the pid cannot change hands now.
-	start, _, err := lookAtProcess(p.PID)
-	if err != nil || start != p.Start || p.Boot != BootID() {
+	return signalAndWait(fd, p.PID, unix.SIGKILL, limit, sent)
+}
+
+// End asks the process to end, kills it when it does not within patience, waits
+// for at most limit until it is gone, and leaves no zombie. A process that is not
+// the noted one any more is left alone.
+func (p Process) End(patience, limit time.Duration) error {
+	fd, there, err := p.open()
+	if err != nil || !there {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := signalAndWait(fd, p.PID, unix.SIGTERM, patience, func() {}); err == nil {
 		return nil
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill guest %d: %w", p.PID, err)
+	return signalAndWait(fd, p.PID, unix.SIGKILL, limit, func() {})
+}
+
+// open makes a descriptor of the process; there is false when it has ended.
+func (p Process) open() (fd int, there bool, err error) {
+	if p.PID <= 1 {
+		return -1, false, nil
+	}
+	fd, err = unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return -1, false, nil
+	}
+	if err != nil {
+		return -1, false, fmt.Errorf("process %d: %w", p.PID, err)
+	}
+	// Looked at behind the descriptor: the pid cannot change hands now.
+	if start, _, err := lookAtProcess(p.PID); err != nil || start != p.Start || p.Boot != BootID() {
+		unix.Close(fd)
+		return -1, false, nil
+	}
+	return fd, true, nil
+}
+
+// signalAndWait signals the process behind a pidfd, waits for its end, and reaps
+// it where that is ours to do.
+func signalAndWait(fd, pid int, signal unix.Signal, limit time.Duration, sent func()) error {
+	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("signal process %d: %w", pid, err)
 	}
 	sent()
 	if err := waitExit(fd, limit); err != nil {

@@ -1,22 +1,20 @@
-package sandbox
+package keylock
 
 import (
 	"context"
 	"sync"
 	"testing"
-
-	"staithe/internal/station"
 )
 
-func TestKeyLock(t *testing.T) {
-	var k KeyLock
-	id := station.NewID()
+func TestLocks(t *testing.T) {
+	var k Locks[string]
+	id := "one"
 	unlock, err := k.Lock(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Another session does not wait; the same one does, until its context ends.
-	other, err := k.Lock(t.Context(), station.NewID())
+	// Another key does not wait; the same one does, until its context ends.
+	other, err := k.Lock(t.Context(), "two")
 	if err != nil {
 		t.Fatal(err)
 	}
