@@ -396,3 +396,25 @@ func TestAbuse23_RecoveryWakesNothing(t *testing.T) {
 		t.Error("its sandbox was left")
 	}
 }
+
+// A guest that is killed while it is frozen: the next wake is a new one, with
+// the tabs as they were when it was frozen.
+func TestAbuse40_KilledWhileFrozen(t *testing.T) {
+	w := newSetup(t).start(t)
+	ann := w.user(t, "ann")
+	main := w.create(t, ann, "main")
+	w.canFreeze(t, main.ID)
+	w.openTab(t, main)
+	before, pid := w.tabs(t, main), w.pid(t, main.ID)
+	if _, err := w.Sleep(t.Context(), ann, "main", false); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, pid)
+	if _, err := w.Wake(t.Context(), ann, "main"); err != nil {
+		t.Fatal(err)
+	}
+	after := w.tabs(t, main)
+	if again := w.pid(t, main.ID); again == pid || len(after) != 1 || after[0].ID != before[0].ID {
+		t.Errorf("guest %d, was %d; tabs %v, were %v", again, pid, after, before)
+	}
+}

@@ -121,7 +121,7 @@ func TestWorkAndWishesKeepAwake(t *testing.T) {
 		says(`{"cpu":{"pid":1,"name":"\u001b]0;evil\u0007\u202e","rate":1e300}}`, "]0;evil (pid 1) uses many cores")
 		says(`{"keep_awake":{"id":"one","seconds":999999999999}}`, "keep-awake until ")
 		got, _ := f.Get(t.Context(), s.User, "main")
-		if left := got.KeepAwakeUntil.Sub(time.Now()); left > 7*24*time.Hour {
+		if left := time.Until(got.KeepAwakeUntil); left > 7*24*time.Hour {
 			t.Errorf("a guest's wish counts for %s", left)
 		}
 		if _, err := f.KeepAwake(t.Context(), s.User, "main", 8*24*time.Hour); !errors.Is(err, station.ErrInvalid) {
