@@ -1,7 +1,7 @@
 // A real server, a cuttable network and a real browser for the end-to-end story.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { createConnection, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -116,6 +116,7 @@ export class Server {
 /** Everything the story needs; close() leaves nothing running. */
 export async function world() {
   const data = await mkdtemp(join(tmpdir(), 'staithe-e2e-'))
+  await chmod(data, 0o711) // sessions without isolation walk to their home as its owner
   const network = new Network()
   const url = `http://127.0.0.1:${await network.listen()}`
   const server = new Server(await freePort(), data, url)
