@@ -64,6 +64,9 @@ func (d *doctor) run(ctx context.Context) error {
 	for _, c := range preflight(engine(d.cfg)) {
 		d.line(c)
 	}
+	for _, c := range d.advice() {
+		d.line(c)
+	}
 	if wantsNetwork(d.cfg) {
 		d.hop(ctx, "network", d.network)
 	} else if d.wayOut = tryWayOut(ctx); d.wayOut != nil {

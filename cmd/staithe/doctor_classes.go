@@ -13,8 +13,23 @@ import (
 	"staithe/internal/egress"
 	"staithe/internal/image"
 	"staithe/internal/sandbox"
+	"staithe/internal/sandbox/oci"
 	"staithe/internal/station"
 )
+
+// advice is what sessions can do without: what is not well is said with what
+// would make it better, and fails nothing.
+func (d *doctor) advice() []sandbox.Check {
+	data := d.cfg.Data
+	if _, err := os.Stat(data); err != nil {
+		data = os.TempDir() // nothing is there to look beside
+	}
+	all := oci.Advice(data)
+	for i := range all {
+		all[i].OK = true
+	}
+	return all
+}
 
 // network tries to make a session's way out, with the program in a temporary
 // directory. It keeps what it found for the classes.
