@@ -280,3 +280,16 @@ func TestLocalConfig(t *testing.T) {
 		t.Errorf("%s %v", got, err)
 	}
 }
+
+// A class may allow more open files than this process may have itself; the
+// session starts all the same, with as many as there can be.
+func TestMoreOpenFilesThanThereCanBe(t *testing.T) {
+	rt := make1(t, t.TempDir(), discard)
+	spec := sandboxtest.Spec(t, sandboxtest.Home(t, 1), 1)
+	spec.Limits.Files = 1 << 30
+	if err := (byName{rt}).Start(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, rt, spec.Session) })
+	ask(t, rt, spec.Session, "POST", "/run", `{"argv": ["/bin/true"]}`)
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,7 +116,7 @@ func (r *Runtime) launch(spec sandbox.Spec) error {
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", confine.ConfigEnv + "=" + config, mark + "=" + string(spec.Session)}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{sock}
-	if n := spec.Limits.Files; n > 0 {
+	if n := openFiles(spec.Limits.Files); n > 0 {
 		// The one limit that is a process's own and is inherited. It may not be set
 		// from outside, so a shell sets it on its way to becoming the guest.
 		cmd.Path = "/bin/sh"
@@ -182,4 +183,14 @@ func localConfig(spec sandbox.Spec) (string, error) {
 	}
 	out, err := json.Marshal(config)
 	return string(out), err
+}
+
+// openFiles is a limit on open files as this process can give it: above its own
+// hard limit nobody gets who has not CAP_SYS_RESOURCE, and the guest has not.
+func openFiles(asked int) int {
+	var own unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &own) != nil || own.Max > math.MaxInt32 {
+		return asked
+	}
+	return min(asked, int(own.Max))
 }
