@@ -201,7 +201,7 @@ func TestAbuse35_RealShellSeesNothingOfTheHost(t *testing.T) {
 	if strings.Contains(out, "FOUND") || !strings.Contains(out, "\nend\n") {
 		t.Errorf("seen from inside:\n%s", out)
 	}
-	for _, want := range []string{"\nlo\n", "\n1000\n", "NoNewPrivs:1", "Seccomp:2", "CapEff:0000000000000000"} {
+	for _, want := range []string{"\nloeth0\n", "\n1000\n", "NoNewPrivs:1", "Seccomp:2", "CapEff:0000000000000000"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not there:\n%s", want, out)
 		}

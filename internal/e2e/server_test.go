@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -95,10 +97,27 @@ func dataDir(t testing.TB) string {
 func serve(t testing.TB, env ...string) *server {
 	t.Helper()
 	s := &server{t: t, data: dataDir(t), env: env, log: &syncBuffer{}}
-	s.start("127.0.0.1:0")
+	s.start(fixedPort(t))
 	t.Cleanup(s.remove)
 	s.setUp()
 	return s
+}
+
+// fixedPort is an address that a server may come back to. The kernel gives none
+// like it to who only connects: a client that tries again and again while the
+// server is down would otherwise, in the end, be connected to itself and hold
+// the port.
+func fixedPort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func (s *server) start(listen string) {
