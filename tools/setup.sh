@@ -35,6 +35,7 @@ if [ "${1:-run}" = test ]; then
 	command -v mmdebstrap >/dev/null 2>&1 || want mmdebstrap # an image for sandboxes
 	command -v chromium >/dev/null 2>&1 || want chromium
 	command -v ip >/dev/null 2>&1 || want iproute2 # the network's tests
+	command -v nft >/dev/null 2>&1 || want nftables # the same
 	command -v gcc >/dev/null 2>&1 || want gcc # the race detector links with it
 	[ -e /usr/include/stdlib.h ] || want libc6-dev
 fi

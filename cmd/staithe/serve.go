@@ -138,7 +138,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 			err = errors.Join(err, p.close())
 		}
 	}()
-	network, noWayOut, err := openNetwork(ctx, data.path, log)
+	network, noWayOut, err := openNetwork(ctx, data.path, cfg.NetworkPath, log)
 	if err != nil {
 		return p, err
 	}

@@ -31,6 +31,7 @@ type Config struct {
 	LogFormat      string // text or json
 	DevPage        string // origin of a Vite dev server that serves the page; "" for the built one
 	DefaultClass   string // of sessions that name none; one of Classes
+	NetworkPath    string // auto or userspace: how packets of sessions get out
 	Classes        []Class
 	DiskReserve    int64 // bytes of the disk kept free for the server; 0: none, -1: 5 %, 2 GiB at most
 }
@@ -64,6 +65,9 @@ var fields = []field{
 		get: func(c *Config) string { return c.Runtime }},
 	{name: "default-class", usage: "`class` of a session that names none", fallback: fixed(StandardClass),
 		set: setDefaultClass, get: func(c *Config) string { return c.DefaultClass }},
+	{name: "network-path", usage: "how packets of sessions with network = internet get out: userspace, or auto: forwarded by the kernel where the server is root and the host forwards unfiltered",
+		fallback: fixed("userspace"), set: oneOf(func(c *Config) *string { return &c.NetworkPath }, "auto", "userspace"),
+		get: func(c *Config) string { return c.NetworkPath }},
 	{name: "trusted-proxies", usage: "comma-separated `CIDRs` of proxies whose X-Forwarded-For counts", fallback: fixed(""),
 		set: setProxies, get: proxies},
 	{name: "log-level", usage: "debug, info, warn or error", fallback: fixed("info"),

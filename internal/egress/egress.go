@@ -26,6 +26,18 @@ const (
 	Interface = "eth0"
 )
 
+// Path is how a session's packets get out.
+type Path string
+
+const (
+	// PathAuto is the kernel's path where it can be had, else userspace.
+	PathAuto Path = "auto"
+	// PathUserspace ends all packets in a stack of the way out's process.
+	PathUserspace Path = "userspace"
+	// PathKernel forwards them, past a packet filter. It is a report, not a wish.
+	PathKernel Path = "kernel"
+)
+
 // Spec is all that one session's way out needs.
 type Spec struct {
 	Session station.ID
@@ -44,8 +56,9 @@ type Info struct {
 
 // Status is what a way out has done.
 type Status struct {
-	In, Out     int64     // bytes that came in and went out, without headers
-	Connections int       // open now, TCP and UDP
+	Path        Path      // how its packets go
+	In, Out     int64     // bytes that came in and went out; on the kernel's path with headers and DNS
+	Connections int       // open now, TCP and UDP; on the kernel's path those lately closed too
 	Refused     []Refusal // at most MaxRefusals, newest first
 }
 
@@ -69,6 +82,7 @@ type Config struct {
 	Session    station.ID
 	Policy     station.NetworkPolicy
 	ResolvConf string // the host's resolver configuration
+	Path       Path   // auto or userspace
 	Owner      bool   // OwnerFD is a user namespace to work in
 	Until      bool   // UntilFD is the process with whose end this one ends
 }
@@ -86,4 +100,6 @@ const (
 // network, else what failed.
 type Ready struct {
 	Failed string
+	Path   Path   // how packets go
+	Why    string // when they do not go by the kernel though they might: the reason
 }

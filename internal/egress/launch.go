@@ -39,7 +39,7 @@ func (e *Egress) launch(ctx context.Context, spec Spec, sp spaces) error {
 	}
 	defer ready.Close()
 	defer readyChild.Close()
-	config, err := json.Marshal(Config{Session: spec.Session, Policy: spec.Policy, ResolvConf: e.resolvConf,
+	config, err := json.Marshal(Config{Session: spec.Session, Policy: spec.Policy, ResolvConf: e.resolvConf, Path: e.wish,
 		Owner: sp.owner != nil, Until: sp.until != nil})
 	if err != nil {
 		return fmt.Errorf("encode the configuration: %w", err)
@@ -64,7 +64,7 @@ func (e *Egress) launch(ctx context.Context, spec Spec, sp spaces) error {
 	}
 	readyChild.Close()
 	stdin.Close()
-	rec, err := newRecord(cmd.Process.Pid, sp.identity)
+	rec, err := newRecord(cmd.Process.Pid, sp.identity, e.wish)
 	if err == nil {
 		err = rec.write(dir)
 	}
@@ -79,27 +79,29 @@ func (e *Egress) launch(ctx context.Context, spec Spec, sp spaces) error {
 		return fmt.Errorf("configure the process: %w%s", err, said(log))
 	}
 	feed.Close()
-	if err := waitReady(ctx, ready); err != nil {
+	r, err := waitReady(ctx, ready)
+	if err != nil {
 		return fmt.Errorf("%w%s", err, said(log))
 	}
+	e.log.Info("the session has its way out", "session", spec.Session, "path", r.Path, "not_kernel", r.Why)
 	return nil
 }
 
 // waitReady reads what the process says once.
-func waitReady(ctx context.Context, ready *os.File) error {
+func waitReady(ctx context.Context, ready *os.File) (Ready, error) {
 	stop := context.AfterFunc(ctx, func() { ready.Close() })
 	defer stop()
 	var r Ready
 	if err := json.NewDecoder(io.LimitReader(ready, maxStatus)).Decode(&r); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return r, ctx.Err()
 		}
-		return fmt.Errorf("the process ended before it was ready: %w", err)
+		return r, fmt.Errorf("the process ended before it was ready: %w", err)
 	}
 	if r.Failed != "" {
-		return errors.New(r.Failed)
+		return r, errors.New(r.Failed)
 	}
-	return nil
+	return r, nil
 }
 
 // said is the end of what the process wrote, for the log.

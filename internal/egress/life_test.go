@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"staithe/internal/egress"
+	"staithe/internal/egress/filter"
 	"staithe/internal/station"
 )
 
@@ -76,7 +77,7 @@ func gatewayMain() error {
 	if err := json.Unmarshal([]byte(os.Getenv("EGRESS_TEST_SPEC")), &spec); err != nil {
 		return err
 	}
-	e, err := egress.New(egress.Options{Data: os.Getenv("EGRESS_TEST_DATA"), Binary: os.Getenv(binEnv), ResolvConf: os.Getenv(confEnv)})
+	e, err := egress.New(egress.Options{Data: os.Getenv("EGRESS_TEST_DATA"), Binary: os.Getenv(binEnv), ResolvConf: os.Getenv(confEnv), Path: egress.Path(os.Getenv("EGRESS_TEST_PATH"))})
 	if err != nil {
 		return err
 	}
@@ -88,6 +89,10 @@ func gatewayMain() error {
 }
 
 func TestAKilledGatewayCutsNoConnection(t *testing.T) {
+	onBothPaths(t, testAKilledGatewayCutsNoConnection)
+}
+
+func testAKilledGatewayCutsNoConnection(t *testing.T, path egress.Path) {
 	needWorld(t)
 	data := t.TempDir()
 	b := newBox(t)
@@ -97,7 +102,7 @@ func TestAKilledGatewayCutsNoConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	gateway := exec.Command("/proc/self/exe")
-	gateway.Env = append(os.Environ(), partEnv+"="+partGateway, "EGRESS_TEST_SPEC="+string(line), "EGRESS_TEST_DATA="+data,
+	gateway.Env = append(os.Environ(), partEnv+"="+partGateway, "EGRESS_TEST_SPEC="+string(line), "EGRESS_TEST_DATA="+data, "EGRESS_TEST_PATH="+string(wish(path)),
 		binEnv+"="+egressBinary, confEnv+"="+resolvConf)
 	gateway.Stderr = os.Stderr
 	out, err := gateway.StdoutPipe()
@@ -122,7 +127,7 @@ func TestAKilledGatewayCutsNoConnection(t *testing.T) {
 	if r := b.do(order{Do: "echo", Name: "h", Send: "still there\n"}); r.Got != "still there\n" {
 		t.Fatalf("%+v", r)
 	}
-	e := egressOver(t, data)
+	e := egressOver(t, data, path)
 	list, err := e.List(t.Context())
 	if err != nil || len(list) != 1 || !list[0].Running || list[0].Session != spec.Session {
 		t.Fatalf("%+v %v", list, err)
@@ -143,11 +148,16 @@ func TestAKilledGatewayCutsNoConnection(t *testing.T) {
 	waitGone(t, list[0].PID)
 }
 
-func TestAKilledProcessLeavesNothing(t *testing.T) {
-	e := newEgress(t)
+func TestAKilledProcessLeavesNothing(t *testing.T) { onBothPaths(t, testAKilledProcessLeavesNothing) }
+
+func testAKilledProcessLeavesNothing(t *testing.T, path egress.Path) {
+	e := newEgress(t, path)
 	links := hostLinks(t)
 	b, spec := connected(t, e, internet)
 	pid := running(t, e, spec.Session).PID
+	if path == egress.PathKernel {
+		links += " " + filter.LinkName(spec.Session)
+	}
 	if got := hostLinks(t); got != links {
 		t.Errorf("on the host there is something new: %s", got)
 	}
@@ -189,6 +199,9 @@ func nothingLeft(t *testing.T, e *egress.Egress, b *box, spec egress.Spec) {
 	if links := hostLinks(t); links != "lo up0" && links != "up0 lo" {
 		t.Errorf("the host has %s", links)
 	}
+	if out, err := exec.Command("nft", "list", "tables").CombinedOutput(); os.Geteuid() == 0 && (err != nil || len(out) > 0) {
+		t.Errorf("the host's packet filter has %s %v", out, err)
+	}
 	// The kernel removes the sandbox's end when it comes to it.
 	deadline := time.Now().Add(boxPatience)
 	for b.do(order{Do: "links"}).Got != "lo" {
@@ -198,8 +211,10 @@ func nothingLeft(t *testing.T, e *egress.Egress, b *box, spec egress.Spec) {
 	}
 }
 
-func TestItEndsWithItsSandbox(t *testing.T) {
-	e := newEgress(t)
+func TestItEndsWithItsSandbox(t *testing.T) { onBothPaths(t, testItEndsWithItsSandbox) }
+
+func testItEndsWithItsSandbox(t *testing.T, path egress.Path) {
+	e := newEgress(t, path)
 	b, spec := connected(t, e, internet)
 	pid := running(t, e, spec.Session).PID
 	if err := b.cmd.Process.Kill(); err != nil {
@@ -218,7 +233,11 @@ func TestItEndsWithItsSandbox(t *testing.T) {
 }
 
 func TestANewSandboxOfTheSessionGetsANewWayOut(t *testing.T) {
-	e := newEgress(t)
+	onBothPaths(t, testANewSandboxOfTheSessionGetsANewWayOut)
+}
+
+func testANewSandboxOfTheSessionGetsANewWayOut(t *testing.T, path egress.Path) {
+	e := newEgress(t, path)
 	_, old := connected(t, e, internet)
 	pid := running(t, e, old.Session).PID
 	b := newBox(t)
@@ -233,8 +252,10 @@ func TestANewSandboxOfTheSessionGetsANewWayOut(t *testing.T) {
 	}
 }
 
-func TestStartsAtTheSameTimeMakeOne(t *testing.T) {
-	e := newEgress(t)
+func TestStartsAtTheSameTimeMakeOne(t *testing.T) { onBothPaths(t, testStartsAtTheSameTimeMakeOne) }
+
+func testStartsAtTheSameTimeMakeOne(t *testing.T, path egress.Path) {
+	e := newEgress(t, path)
 	b := newBox(t)
 	spec := b.spec(internet)
 	var all sync.WaitGroup
@@ -260,8 +281,10 @@ func TestStartsAtTheSameTimeMakeOne(t *testing.T) {
 	nothingLeft(t, e, b, spec)
 }
 
-func TestAFailedStartLeavesNothing(t *testing.T) {
-	e := newEgress(t)
+func TestAFailedStartLeavesNothing(t *testing.T) { onBothPaths(t, testAFailedStartLeavesNothing) }
+
+func testAFailedStartLeavesNothing(t *testing.T, path egress.Path) {
+	e := newEgress(t, path)
 	b := newBox(t)
 	good := b.spec(internet)
 	broken := map[string]struct {
@@ -317,11 +340,15 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 }
 
 func TestANamespaceFromBeforeTheSandbox(t *testing.T) {
+	onBothPaths(t, testANamespaceFromBeforeTheSandbox)
+}
+
+func testANamespaceFromBeforeTheSandbox(t *testing.T, path egress.Path) {
 	needWorld(t)
 	if os.Geteuid() != 0 {
 		t.Skip("a namespace of the host's own needs root; the test as root makes one")
 	}
-	e := newEgress(t)
+	e := newEgress(t, path)
 	ns, err := onThread(func() (*os.File, error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return nil, err

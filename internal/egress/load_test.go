@@ -37,8 +37,10 @@ const (
 	maxLoaded = 192 << 10
 )
 
-func TestAnIdleProcessIsSmall(t *testing.T) {
-	e := newEgress(t)
+func TestAnIdleProcessIsSmall(t *testing.T) { onBothPaths(t, testAnIdleProcessIsSmall) }
+
+func testAnIdleProcessIsSmall(t *testing.T, path egress.Path) {
+	e := newEgress(t, path)
 	b, spec := connected(t, e, internet)
 	if r := b.do(order{Do: "dial", Addr: webAddr + ":7", Send: "hello\n"}); r.Got != "hello\n" {
 		t.Fatalf("%+v", r)
@@ -50,8 +52,10 @@ func TestAnIdleProcessIsSmall(t *testing.T) {
 	}
 }
 
-func TestAbuse36_FloodsAreBounded(t *testing.T) {
-	e := newEgress(t)
+func TestAbuse36_FloodsAreBounded(t *testing.T) { onBothPaths(t, testAbuse36_FloodsAreBounded) }
+
+func testAbuse36_FloodsAreBounded(t *testing.T, path egress.Path) {
+	e := newEgress(t, path)
 	calm, _ := connected(t, e, internet)
 	b, spec := connected(t, e, internet)
 	pid := running(t, e, spec.Session).PID
@@ -107,7 +111,7 @@ func TestAbuse36_FloodsAreBounded(t *testing.T) {
 func BenchmarkIdleMemory(b *testing.B) {
 	for _, n := range []int{1, 20} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			e := newEgress(b)
+			e := newEgress(b, egress.PathUserspace)
 			rss, pss := 0, 0
 			var pids []int
 			for range n {
@@ -146,22 +150,33 @@ func BenchmarkThroughput(b *testing.B) {
 				}
 			}
 		})
-		b.Run(how.name+"/sandbox", func(b *testing.B) {
-			e := newEgress(b)
-			box, _ := connected(b, e, internet)
-			b.SetBytes(size)
-			for b.Loop() {
-				if r := box.do(o); r.N != size || r.Err != "" {
-					b.Fatalf("%+v", r)
+		for _, path := range []egress.Path{egress.PathUserspace, egress.PathKernel} {
+			b.Run(how.name+"/"+string(path), func(b *testing.B) {
+				e := newEgress(b, path)
+				box, spec := connected(b, e, internet)
+				if st, err := e.Status(b.Context(), spec.Session); err != nil || st.Path != path {
+					b.Fatal(st, err)
 				}
-			}
-		})
+				b.SetBytes(size)
+				for b.Loop() {
+					if r := box.do(o); r.N != size || r.Err != "" {
+						b.Fatalf("%+v", r)
+					}
+				}
+			})
+		}
 	}
 }
 
 // BenchmarkStart measures how long a sandbox waits for its network.
 func BenchmarkStart(b *testing.B) {
-	e := newEgress(b)
+	for _, path := range []egress.Path{egress.PathUserspace, egress.PathKernel} {
+		b.Run(string(path), func(b *testing.B) { benchmarkStart(b, path) })
+	}
+}
+
+func benchmarkStart(b *testing.B, path egress.Path) {
+	e := newEgress(b, path)
 	box := newBox(b)
 	spec := box.spec(internet)
 	for b.Loop() {

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/egress/filter"
 	"staithe/internal/egress/policy"
 	"staithe/internal/keylock"
 	"staithe/internal/station"
@@ -27,6 +29,8 @@ type Options struct {
 	Log    *slog.Logger
 	// ResolvConf is where the host's name servers are; empty: /etc/resolv.conf.
 	ResolvConf string
+	// Path is PathAuto or PathUserspace; empty: PathUserspace.
+	Path Path
 }
 
 // Egress starts, finds and ends the ways out of a data directory. All methods
@@ -37,6 +41,7 @@ type Egress struct {
 	dir        string
 	binary     string
 	resolvConf string
+	wish       Path
 	log        *slog.Logger
 	locks      keylock.Locks[station.ID]
 }
@@ -56,7 +61,7 @@ const (
 
 // New makes the folder. Errors wrap station.ErrUnavailable or ErrNoSpace.
 func New(o Options) (*Egress, error) {
-	e := &Egress{dir: filepath.Join(o.Data, "egress"), binary: o.Binary, resolvConf: o.ResolvConf, log: o.Log}
+	e := &Egress{dir: filepath.Join(o.Data, "egress"), binary: o.Binary, resolvConf: o.ResolvConf, wish: cmp.Or(o.Path, PathUserspace), log: o.Log}
 	if e.resolvConf == "" {
 		e.resolvConf = "/etc/resolv.conf"
 	}
@@ -200,6 +205,11 @@ func (e *Egress) remove(id station.ID) error {
 	if rec, err := readRecord(dir); err == nil {
 		if err := rec.End(endPatience, endLimit); err != nil {
 			return err // the folder stays: it is how List finds what is left
+		}
+		if rec.Wish == PathAuto && os.Geteuid() == 0 {
+			if err := filter.Clean(id); err != nil {
+				return err
+			}
 		}
 	}
 	return os.RemoveAll(dir)

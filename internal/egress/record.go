@@ -23,11 +23,12 @@ const (
 type record struct {
 	hostproc.Process
 	NetNS string `json:"netns"` // device and inode
+	Wish  Path   `json:"wish"`  // auto: it may have left something on the host
 }
 
-func newRecord(pid int, netns string) (record, error) {
+func newRecord(pid int, netns string, wish Path) (record, error) {
 	p, err := hostproc.Note(pid)
-	return record{Process: p, NetNS: netns}, err
+	return record{Process: p, NetNS: netns, Wish: wish}, err
 }
 
 func (rec record) write(dir string) error {

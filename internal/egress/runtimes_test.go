@@ -78,7 +78,7 @@ func realRuntime(t *testing.T, engine string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rt.Close() })
-	e := egressOver(t, data)
+	e := egressOver(t, data, egress.PathUserspace)
 	id := station.NewID()
 	spec := sandbox.Spec{Session: id, Hostname: "main", UserName: "ann", Home: home, Guest: guest, Config: "{}", Resolver: egress.Resolver, Runtime: engine}
 	spec.Attach = func(ctx context.Context, ns sandbox.NetNS) error {
@@ -143,7 +143,7 @@ func TestRunscTakesTheInterfaceOver(t *testing.T) {
 		}
 		_ = unix.Unmount(filepath.Join(dir, "state", "null-netns"), 0) // runsc keeps one, if it came so far
 	})
-	e := newEgress(t)
+	e := newEgress(t, egress.PathUserspace)
 	id := station.NewID()
 	if err := e.Start(t.Context(), egress.Spec{Session: id, Policy: internet, NetNS: path}); err != nil {
 		t.Fatal(err)

@@ -52,6 +52,7 @@ var (
 	egressBinary string // staithe-egress, readable by all
 	resolvConf   string
 	testFolder   string // open to all
+	internetNS   *os.File
 )
 
 func TestMain(m *testing.M) {
@@ -95,9 +96,9 @@ func enterWorld(m *testing.M) (int, error) {
 }
 
 func hostMain(m *testing.M) (code int, err error) {
-	for _, p := range []string{"ip", "nsenter", "setpriv", "newuidmap"} {
+	for _, p := range []string{"ip", "nft", "nsenter", "setpriv", "newuidmap"} {
 		if _, err := exec.LookPath(p); err != nil {
-			return 1, fmt.Errorf("%s is needed: apt-get install iproute2 util-linux uidmap", p)
+			return 1, fmt.Errorf("%s is needed: apt-get install iproute2 nftables util-linux uidmap", p)
 		}
 	}
 	if testFolder, err = os.MkdirTemp("", "egress-test-*"); err != nil {
@@ -134,6 +135,7 @@ func makeWorld() error {
 	if err != nil {
 		return fmt.Errorf("make the internet namespace: %w", err)
 	}
+	internetNS = internet
 	hostSide := strings.Join([]string{
 		"link set lo up",
 		fmt.Sprintf("link add up0 type veth peer name eth0 netns /proc/%d/fd/%d", os.Getpid(), internet.Fd()),
@@ -161,6 +163,12 @@ func makeWorld() error {
 	})
 	if err != nil {
 		return err
+	}
+	// The kernel's path is for hosts that forward.
+	for _, s := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+		if err := os.WriteFile("/proc/sys/net/"+s, []byte("1"), 0); err != nil {
+			return err
+		}
 	}
 	return serveHost()
 }

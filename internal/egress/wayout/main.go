@@ -70,9 +70,17 @@ func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	l, err := makeLink(cfg)
-	if err != nil {
-		return err
+	said := egress.Ready{Path: egress.PathUserspace}
+	way, err := takeKernelPath(cfg)
+	var l link
+	switch {
+	case err != nil:
+		said.Why = err.Error()
+		fallthrough
+	case way == nil:
+		if l, err = makeLink(cfg); err != nil {
+			return err
+		}
 	}
 	// Held, they would keep the sandbox's namespaces alive.
 	unix.Close(egress.NetNSFD)
@@ -80,11 +88,10 @@ func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
 	if err := lockDown(log); err != nil {
 		return err
 	}
-	st, err := newStack(l, s.pinged, cancel)
-	if err != nil {
-		return err
-	}
-	if err := s.serve(st); err != nil {
+	if way != nil {
+		said.Path = egress.PathKernel
+		s.serveKernel(way, cancel)
+	} else if err := s.serveUserspace(l, cancel); err != nil {
 		return err
 	}
 	if cfg.Until {
@@ -96,7 +103,7 @@ func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
 	}
 	go s.serveStatus(ln)
 	debug.FreeOSMemory()
-	if err := json.NewEncoder(ready).Encode(egress.Ready{}); err != nil {
+	if err := json.NewEncoder(ready).Encode(said); err != nil {
 		return fmt.Errorf("tell the gateway: %w", err)
 	}
 	ready.Close()
@@ -105,6 +112,20 @@ func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
 		return err
 	}
 	return nil
+}
+
+// takeKernelPath makes the kernel's path when it is wanted; nil: it is not. The
+// error is why it cannot be had here.
+func takeKernelPath(cfg egress.Config) (*router, error) {
+	switch {
+	case cfg.Path != egress.PathAuto:
+		return nil, nil
+	case cfg.Policy.Mode != station.NetworkInternet || len(cfg.Policy.Allow) > 0:
+		return nil, nil // what is allowed by name is decided here, connection by connection
+	case os.Geteuid() != 0:
+		return nil, errors.New("the server is not root")
+	}
+	return plumbRouter(egress.NetNSFD, cfg.Session)
 }
 
 func makeLink(cfg egress.Config) (link, error) {

@@ -55,44 +55,48 @@ func onThread[T any](f func() (T, error)) (T, error) {
 	return r.value, r.err
 }
 
-// plumb makes the pair: one end in the sandbox's network namespace, with
-// address and default route, the other in a namespace of its own. The caller
-// must have CAP_SYS_ADMIN and CAP_NET_ADMIN where the sandbox's belongs.
-func plumb(sandbox int) (link, error) {
-	return onThread(func() (link, error) {
+// plumb makes the pair and opens our end for the userspace stack. The caller must
+// have CAP_SYS_ADMIN and CAP_NET_ADMIN where the sandbox's belongs.
+func plumb(sandbox int) (link, error) { return plumbWith(sandbox, openOuter) }
+
+// plumbWith makes the pair: one end in the sandbox's network namespace, with
+// address and default route, the other in a namespace of its own, in which it then
+// calls outside. That namespace lives as long as something that outside opens.
+func plumbWith[T any](sandbox int, outside func(*netlink.Handle) (T, error)) (T, error) {
+	return onThread(func() (none T, err error) {
 		// A namespace that the sandbox's owner owns, so that both ends are ours.
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return link{}, fmt.Errorf("make a network namespace: %w", err)
+			return none, fmt.Errorf("make a network namespace: %w", err)
 		}
 		outer, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
-			return link{}, fmt.Errorf("netlink: %w", err)
+			return none, fmt.Errorf("netlink: %w", err)
 		}
 		defer outer.Close()
 		own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return link{}, fmt.Errorf("open our network namespace: %w", err)
+			return none, fmt.Errorf("open our network namespace: %w", err)
 		}
 		defer unix.Close(own)
 
 		if err := unix.Setns(sandbox, unix.CLONE_NEWNET); err != nil {
-			return link{}, fmt.Errorf("enter the sandbox's network namespace: %w", err)
+			return none, fmt.Errorf("enter the sandbox's network namespace: %w", err)
 		}
 		inner, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
-			return link{}, fmt.Errorf("netlink: %w", err)
+			return none, fmt.Errorf("netlink: %w", err)
 		}
 		defer inner.Close()
 		if err := makePair(inner, own); err != nil {
-			return link{}, err
+			return none, err
 		}
 		if err := configureInside(inner); err != nil {
-			return link{}, err
+			return none, err
 		}
 		if err := unix.Setns(own, unix.CLONE_NEWNET); err != nil {
-			return link{}, fmt.Errorf("return to our network namespace: %w", err)
+			return none, fmt.Errorf("return to our network namespace: %w", err)
 		}
-		return openOuter(outer)
+		return outside(outer)
 	})
 }
 

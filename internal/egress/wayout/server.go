@@ -22,6 +22,7 @@ type server struct {
 	names   *nameMemory
 	refused *refusals
 	own     func(netip.Addr) bool // the host's own addresses
+	router  *router               // nil on the userspace path
 	log     *slog.Logger
 	ctx     context.Context // ends with the process
 
@@ -54,6 +55,15 @@ func newServer(ctx context.Context, cfg egress.Config, log *slog.Logger) (*serve
 	s.buffers.New = func() any { return new([copySize]byte) }
 	s.dns = newResolver(p, s.names, s.refused, cfg.ResolvConf)
 	return s, nil
+}
+
+// serveUserspace carries what comes over the link in a stack of our own.
+func (s *server) serveUserspace(l link, ended context.CancelCauseFunc) error {
+	st, err := newStack(l, s.pinged, ended)
+	if err != nil {
+		return err
+	}
+	return s.serve(st)
 }
 
 // serve connects the server to its stack.
@@ -90,8 +100,13 @@ func firstName(names []string) string {
 
 // status is what the gateway is told.
 func (s *server) status() egress.Status {
+	if s.router != nil {
+		in, out, n := s.router.traffic()
+		return egress.Status{Path: egress.PathKernel, In: in, Out: out, Connections: n, Refused: s.refused.list()}
+	}
 	return egress.Status{
-		In: s.in.Load(), Out: s.out.Load(),
+		Path: egress.PathUserspace,
+		In:   s.in.Load(), Out: s.out.Load(),
 		Connections: int(s.tcp.Load() + s.udp.Load()),
 		Refused:     s.refused.list(),
 	}
