@@ -70,8 +70,9 @@ screenshots: build ## retake the pictures in doc/screenshots
 	cd web && node e2e/screenshots.mjs
 
 # The recipe's hash is the name: an image is built again when its recipe changes, and once a month.
-IMAGE    = .cache/image/$(shell tools/image/build.sh --key).tar.zst
-TESTIMG  = .cache/test-image/$(shell tools/image/build.sh --key --small).tar
+CACHE    = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staithe
+IMAGE    = $(CACHE)/image/$(shell tools/image/build.sh --key).tar.zst
+TESTIMG  = $(CACHE)/test-image/$(shell tools/image/build.sh --key --small).tar
 
 image: build ## build the default image and import it as debian; DATA=DIR for another data directory
 	@[ -e $(IMAGE) ] || tools/image/build.sh $(IMAGE)
