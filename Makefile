@@ -7,6 +7,8 @@ GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PAGE_SRC := $(shell find web/src web/public web/index.html web/vite.config.ts web/package.json -type f 2>/dev/null)
 
 export GOFLAGS += -buildvcs=false
+# setup-test builds there what no distribution has.
+export PATH := $(PATH):$(CURDIR)/.cache/bin
 
 .PHONY: help run setup setup-test build test check api unit race fuzz page e2e bench soak screenshots image test-image clean
 
@@ -70,9 +72,8 @@ screenshots: build ## retake the pictures in doc/screenshots
 	cd web && node e2e/screenshots.mjs
 
 # The recipe's hash is the name: an image is built again when its recipe changes, and once a month.
-CACHE    = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staithe
-IMAGE    = $(CACHE)/image/$(shell tools/image/build.sh --key).tar.zst
-TESTIMG  = $(CACHE)/test-image/$(shell tools/image/build.sh --key --small).tar
+IMAGE    = .cache/image/$(shell tools/image/build.sh --key).tar.zst
+TESTIMG  = .cache/test-image/$(shell tools/image/build.sh --key --small).tar
 
 image: build ## build the default image and import it as debian; DATA=DIR for another data directory
 	@[ -e $(IMAGE) ] || tools/image/build.sh $(IMAGE)

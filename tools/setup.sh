@@ -39,7 +39,21 @@ if [ "${1:-run}" = test ]; then
 	command -v gcc >/dev/null 2>&1 || want gcc # the race detector links with it
 	[ -e /usr/include/stdlib.h ] || want libc6-dev
 fi
-[ -n "$packages" ] || exit 0
+
+# gVisor is in no distribution: the tests of the class "hardened" build it. With
+# cgo it does not start. That it cannot be built costs only those tests, which
+# then say so.
+runsc_version=v0.0.0-20260905035102-160fafc42237
+gvisor() {
+	[ "${1:-run}" = test ] || return 0
+	! command -v runsc >/dev/null 2>&1 && [ ! -x .cache/bin/runsc ] || return 0
+	echo "setup: building runsc (gVisor); it takes some minutes, once"
+	mkdir -p .cache/bin
+	CGO_ENABLED=0 GOBIN="$PWD/.cache/bin" GOFLAGS= go install "gvisor.dev/gvisor/runsc@$runsc_version" ||
+		echo "setup: NOT TESTED: runsc could not be built; the tests with gVisor are skipped" >&2
+}
+
+[ -n "$packages" ] || { gvisor "$@"; exit 0; }
 
 if ! command -v apt-get >/dev/null 2>&1; then
 	fail "these are missing; install them with your package manager:$packages"
@@ -55,3 +69,4 @@ apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1 || {
 	# shellcheck disable=SC2086
 	apt-get install -y -qq --no-install-recommends $packages >/dev/null
 }
+gvisor "$@"

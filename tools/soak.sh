@@ -19,3 +19,9 @@ echo "== $ROUNDS rounds of every test, with the race detector"
 go test -race -count="$ROUNDS" -timeout 12h ./internal/terminal ./internal/guest ./internal/muxclient ./internal/wire ./internal/replay
 echo "== each fuzz target for $SOAK"
 tools/fuzz.sh "$SOAK"
+if command -v linux.uml >/dev/null; then
+	echo "== cgroups v2 alone, under user-mode Linux"
+	tools/cgroupv2.sh
+else
+	echo "NOT RUN: cgroups v2 alone: apt-get install user-mode-linux"
+fi

@@ -28,7 +28,7 @@ func newRuntime(ctx context.Context, cfg config.Config, data string, log *slog.L
 			err = errors.Join(err, containers.Close())
 		}
 	}()
-	runtimes := map[string]sandbox.Runtime{"": containers, "crun": containers, "runc": containers}
+	runtimes := map[string]sandbox.Runtime{"": containers, "crun": containers, "runc": containers, "runsc": containers}
 	if named(cfg, runtimeProcess) || process.Left(data) {
 		if runtimes[runtimeProcess], err = process.New(process.Options{Data: data, Log: log}); err != nil {
 			return nil, err
@@ -62,7 +62,7 @@ func named(cfg config.Config, runtime string) bool {
 // ociEngine is the OCI runtime for sessions that name none.
 func ociEngine(cfg config.Config) string {
 	switch cfg.Runtime {
-	case "crun", "runc":
+	case "crun", "runc", "runsc":
 		return cfg.Runtime
 	}
 	return ""
@@ -72,12 +72,12 @@ func ociEngine(cfg config.Config) string {
 // is the default's.
 func preflight(runtime string) []sandbox.Check {
 	switch runtime {
-	case "", "crun", "runc":
+	case "", "crun", "runc", "runsc":
 		return oci.Preflight(runtime)
 	case string(docker.Docker), string(docker.Podman):
 		return docker.Preflight(context.Background(), docker.Kind(runtime), "")
 	case runtimeProcess:
 		return []sandbox.Check{{Name: "runtime", OK: true, Detail: "process: NO ISOLATION, for development only"}}
 	}
-	return []sandbox.Check{{Name: "runtime", Detail: "this server cannot drive the runtime " + runtime, Fix: "set the runtime to crun or runc"}}
+	return []sandbox.Check{{Name: "runtime", Detail: "this server cannot drive the runtime " + runtime, Fix: "set the runtime to crun, runc or runsc"}}
 }

@@ -161,10 +161,10 @@ func TestDoctor(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct{ script, want string }{
-		"no runtime":                     {hideRuntimes + "exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "apt-get install"},
-		"no userns":                      {"exec unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "sysctl"},
-		"no image":                       {"exec $staithe doctor --listen 127.0.0.1:0 --data $data --class dev.base=debian", "staithe image import debian FILE"},
-		"class needs what is not driven": {"exec $staithe doctor --listen 127.0.0.1:0 --data $data --class hardened.memory=1g", "class hardened"},
+		"no runtime": {hideRuntimes + "exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "apt-get install"},
+		"no userns":  {"exec unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "sysctl"},
+		"no image":   {"exec $staithe doctor --listen 127.0.0.1:0 --data $data --class dev.base=debian", "staithe image import debian FILE"},
+		"no gVisor":  {"PATH=/usr/sbin:/usr/bin:/sbin:/bin exec $staithe doctor --listen 127.0.0.1:0 --data $data --class hardened.memory=1g", "go install gvisor.dev/gvisor/runsc"},
 		// What a container engine does to /proc, and to the capabilities of root.
 		"masked /proc":      {"exec unshare -m sh -c 'mount -t tmpfs none /proc/irq && exec $staithe doctor --listen 127.0.0.1:0 --data $data'", "of its own cannot be made"},
 		"root by name only": {"exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin $staithe doctor --listen 127.0.0.1:0 --data $data", "CAP_SYS_ADMIN"},

@@ -167,8 +167,24 @@ func openSpaces(spec Spec) (s spaces, err error) {
 	if kind, err := unix.IoctlRetInt(int(s.net.Fd()), unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
 		return s, fmt.Errorf("%s is no network namespace", spec.NetNS)
 	}
+	if s.owner != nil && ownedByHost(s.net) {
+		s.owner.Close()
+		s.owner = nil
+	}
 	s.identity, err = nsIdentity(s.net)
 	return s, err
+}
+
+// ownedByHost says whether a network namespace belongs to this process's own user
+// namespace, as that of a runsc sandbox does: then none has to be entered for it.
+func ownedByHost(netns *os.File) bool {
+	fd, err := unix.IoctlRetInt(int(netns.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var owner, own unix.Stat_t
+	return unix.Fstat(fd, &owner) == nil && unix.Stat("/proc/self/ns/user", &own) == nil && owner.Dev == own.Dev && owner.Ino == own.Ino
 }
 
 func (s spaces) close() {

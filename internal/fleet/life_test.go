@@ -286,6 +286,39 @@ func TestAbuse37_OutOfMemoryIsSaid(t *testing.T) {
 	}
 }
 
+// However small the processes are that use up the memory: one of them is ended,
+// never the guest that all tabs hang on.
+func TestAbuse37_GuestOutlivesManySmallProcesses(t *testing.T) {
+	s := newSetup(t)
+	s.classes = class(func(c *station.Class) { c.Limits.Memory = 96 << 20; c.Idle.Freeze = 5 * time.Second })
+	w := s.start(t)
+	ann := w.user(t, "ann")
+	main := w.create(t, ann, "main")
+	if u, err := w.runtime.Usage(t.Context(), main.ID); err != nil || u.OOMKills < 0 {
+		t.Skipf("SKIPPED: this machine counts no kills for want of memory (%v); it needs the memory controller", err)
+	}
+	w.run(t)
+	defer w.Hold(main.ID, "you are connected")()
+	guest := w.pid(t, main.ID)
+	c := w.mux(t, main)
+	calm := muxtest.New()
+	if _, err := c.Open(t.Context(), wire.Open{Name: "calm", Cols: 80, Rows: 24, Command: []string{"/bin/cat"}}, calm); err != nil {
+		t.Fatal(err)
+	}
+	const bomb = "i=0; while [ $i -lt 400 ]; do (x=$(head -c 300000 /dev/zero | tr '\\0' x); exec 2>/dev/null; read y < /tmp/never) & i=$((i+1)); done; wait"
+	if _, err := c.Open(t.Context(), wire.Open{Name: "bomb", Cols: 80, Rows: 24, Command: []string{"/bin/sh", "-c", "mkfifo /tmp/never; " + bomb}}, muxtest.New()); err != nil {
+		t.Fatal(err)
+	}
+	calm.See(t, "[staithe] The kernel ended ")
+	if u, err := w.runtime.Usage(t.Context(), main.ID); err != nil || u.OOMKills < 1 {
+		t.Errorf("%+v %v", u, err)
+	}
+	if now := w.pid(t, main.ID); now != guest {
+		t.Errorf("the guest was %d and is %d", guest, now)
+	}
+	wantState(t, w, main, station.StateRunning)
+}
+
 // A guest that dies is noticed at once, without anybody looking.
 func TestDeathIsNoticedAtOnce(t *testing.T) {
 	w := newSetup(t).start(t)

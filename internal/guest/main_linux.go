@@ -21,7 +21,8 @@ const shutdownTime = 10 * time.Second
 
 // Main is the guest process: it reads its configuration from the environment
 // (guestapi.ConfigEnv) and serves on the inherited descriptor
-// guestapi.ListenFD, or the one it fetches from guestapi.SocketEnv, until SIGTERM. It reaps orphans. The error says why it could
+// guestapi.ListenFD, the one it fetches from guestapi.SocketEnv, or the one it
+// makes at guestapi.ListenEnv, until SIGTERM. It reaps orphans. The error says why it could
 // not serve.
 func Main(version string, log *slog.Logger) error {
 	var cfg guestapi.Config
@@ -77,8 +78,17 @@ func Main(version string, log *slog.Logger) error {
 }
 
 // listener is the socket that the host made: inherited, or fetched where nothing
-// can be.
+// can be. Where the host's is of no use, the guest makes its own in the host's
+// folder.
 func listener() (net.Listener, error) {
+	if path := os.Getenv(guestapi.ListenEnv); path != "" {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+		if err != nil {
+			return nil, fmt.Errorf("make the listening socket: %w", err)
+		}
+		l.SetUnlinkOnClose(false) // the folder is the host's
+		return l, nil
+	}
 	var f *os.File
 	if path := os.Getenv(guestapi.SocketEnv); path != "" {
 		var err error

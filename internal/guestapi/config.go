@@ -14,6 +14,11 @@ const ListenFD = 3
 // descriptor (unix(7), SCM_RIGHTS).
 const SocketEnv = "STAITHE_GUEST_SOCKET"
 
+// ListenEnv, when it is set, is the path at which a guest makes its listening
+// socket itself: where the kernel of a sandbox cannot accept connections on a
+// socket of the host's (gVisor).
+const ListenEnv = "STAITHE_GUEST_LISTEN"
+
 // Config is what a guest is told at birth.
 type Config struct {
 	Session   station.ID `json:"session"`

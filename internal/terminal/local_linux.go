@@ -74,12 +74,35 @@ func (l Local) Spawn(_ context.Context, c Command) (Pty, error) {
 		master.Close()
 		return nil, fmt.Errorf("start %s: %w", c.Argv[0], err)
 	}
+	raiseOOMScore(c, pid)
 	p := &local{f: master, pid: pid, uid: c.UID, gid: c.GID, ended: make(chan struct{})}
 	if p.raw, err = master.SyscallConn(); err != nil {
 		panic(fmt.Sprintf("terminal: an open file has no descriptor: %v", err))
 	}
 	go p.await(wait)
 	return p, nil
+}
+
+// oomScore is added to the kernel's readiness to end what runs in a terminal when
+// memory runs out (proc(5), oom_score_adj; 1000 is most): before the guest, which
+// all of a session's terminals hang on, however many and small they are.
+const oomScore = 300
+
+// raiseOOMScore does that for a new process, which its children inherit; only
+// lowering needs a privilege. It goes on without where it cannot: in a kernel
+// that has no such thing, or after the process has ended.
+func raiseOOMScore(c Command, pid int) {
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return
+	}
+	now, err := strconv.Atoi(strings.TrimSpace(string(own)))
+	if err != nil {
+		return
+	}
+	AsUser(c.UID, c.GID, func() {
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(min(now+oomScore, 1000))), 0)
+	})
 }
 
 // openPair opens a PTY of the command's size whose master is non-blocking:

@@ -105,3 +105,21 @@ func TestNoEnvironmentIsInherited(t *testing.T) {
 		t.Errorf("inherited: %q", p.got.String())
 	}
 }
+
+// What runs in a terminal is ended before this process when memory runs out.
+func TestProgramsAreEndedBeforeTheGuest(t *testing.T) {
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := strconv.Atoi(strings.TrimSpace(string(own)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "score " + strconv.Itoa(min(now+oomScore, 1000)) + "."
+	p := pull(sh(t, "until [ \"$(cat /proc/$$/oom_score_adj)\" != "+strconv.Itoa(now)+" ]; do :; done; sh -c 'echo score $(cat /proc/self/oom_score_adj).'"), Join{Fresh: true})
+	p.until(t, "exit", func() bool { return p.exit() != nil })
+	if !strings.Contains(p.got.String(), want) {
+		t.Errorf("%q, want %q", p.got.String(), want)
+	}
+}

@@ -17,6 +17,9 @@ const ConfigEnv = "STAITHE_GUEST_CONFIG"
 // SocketEnv is guestapi.SocketEnv.
 const SocketEnv = "STAITHE_GUEST_SOCKET"
 
+// ListenEnv is guestapi.ListenEnv.
+const ListenEnv = "STAITHE_GUEST_LISTEN"
+
 // GuestInside is where the guest's binary is in a sandbox. /run belongs to the
 // sandbox's root: a shell cannot put another there.
 const GuestInside = "/run/staithe/guest"

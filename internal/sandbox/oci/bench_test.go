@@ -14,8 +14,11 @@ import (
 // BenchmarkColdStart is Start to the guest's first answer, each time of a new
 // sandbox beside the ones before.
 func BenchmarkColdStart(b *testing.B) {
-	for _, kind := range []engineKind{crun, runc} {
+	for _, kind := range engineKinds {
 		b.Run(string(kind), func(b *testing.B) {
+			if _, err := lookPath(string(kind)); err != nil {
+				b.Skip(err)
+			}
 			rt, err := New(Options{Data: b.TempDir(), Engine: string(kind), Log: discard})
 			if err != nil {
 				b.Fatal(err)

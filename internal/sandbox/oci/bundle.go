@@ -16,8 +16,9 @@ import (
 // parts are what the steps before the bundle made ready.
 type parts struct {
 	limits bounds
-	home   string // what is bound as the home
-	root   string // the root file system
+	home   string            // what is bound as the home
+	root   string            // the root file system
+	adapt  func(*specs.Spec) // for engines that need it said differently; may be nil
 }
 
 // writeBundle fills the sandbox's folder with all that the engine reads.
@@ -32,6 +33,9 @@ func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, made p
 			return err
 		}
 		config.Mounts = append(config.Mounts, bindReadOnly(etc, hostbase.EtcInside))
+	}
+	if made.adapt != nil {
+		made.adapt(config)
 	}
 	b, err := json.Marshal(config)
 	if err != nil {

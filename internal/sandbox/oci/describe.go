@@ -19,7 +19,10 @@ func (r *Runtime) Describe(class station.Class) string {
 		}
 	}
 	apart := "its own user, pid, mount, network and ipc namespaces and moby's seccomp profile; it shares the host's kernel."
-	if r.root {
+	if engine == string(runsc) {
+		say("Each session has a kernel of its own, gVisor's, made by runsc: a process that answers its programs' system calls and makes few of its own to the host's kernel, in a host uid range per user, in namespaces of its own.")
+		say("Programs are slower, those that start others or use many files by several times. File locks are not seen by other sessions. When a session's memory is used up, all of it ends.")
+	} else if r.root {
 		say("Each session is a container made by " + engine + ", with a host uid range per user, " + apart)
 	} else {
 		say("Each session is a rootless container made by " + engine + ", with " + apart +
@@ -46,7 +49,7 @@ func (r *Runtime) Describe(class station.Class) string {
 	if r.root {
 		say(r.homes.describe())
 	}
-	if not := r.cgroups.unenforced(class.Limits); not != "" {
+	if not := r.unenforced(class.Limits, class.Base != "" && class.Base != station.BaseHost); not != "" {
 		say("Here is " + not + ".")
 	}
 	return strings.Join(s, " ")

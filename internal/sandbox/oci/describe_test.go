@@ -18,6 +18,8 @@ func TestDescribe(t *testing.T) {
 		{station.Class{Runtime: "runc"}, []string{"made by runc", "host's kernel", "no capabilities", "host's /usr", "no network", "idmapped"}, []string{"not limited", "root inside"}},
 		{station.Class{Runtime: "crun", Base: "debian", Sudo: true, Network: station.NetworkPolicy{Mode: station.NetworkInternet}},
 			[]string{"become root inside", "image debian", "public addresses"}, []string{"/usr", "no capabilities"}},
+		{station.Class{Runtime: "runsc"}, []string{"kernel of its own", "slower", "locks", "host's /usr"}, []string{"shares the host's kernel", "not limited"}},
+		{station.Class{Base: "debian"}, []string{"not limited by itself", "outside of its home"}, nil},
 		{station.Class{Network: station.NetworkPolicy{Mode: station.NetworkAllowList}}, []string{"class's list"}, []string{"no network"}},
 	} {
 		got := r.Describe(c.class)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"path/filepath"
 
 	"staithe/internal/sandbox/guestsock"
 	"staithe/internal/station"
@@ -15,7 +16,11 @@ func (r *Runtime) Dial(ctx context.Context, session station.ID) (net.Conn, error
 	if !session.Valid() {
 		return nil, noGuest(fmt.Errorf("bad session id %q", session))
 	}
-	conn, err := guestsock.Dial(ctx, r.dir(session))
+	dial, dir := guestsock.Dial, r.dir(session)
+	if made := filepath.Join(dir, madeName); isDir(made) {
+		dial, dir = guestsock.DialMade, made
+	}
+	conn, err := dial(ctx, dir)
 	if err == nil {
 		return conn, nil
 	}

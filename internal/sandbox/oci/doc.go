@@ -1,5 +1,5 @@
-// Package oci makes sandboxes with an installed OCI runtime, crun or runc: it
-// writes a bundle and lets the runtime, which is well kept by others, do the
+// Package oci makes sandboxes with an installed OCI runtime, crun, runc or
+// gVisor's runsc (see gvisor.go for what is different with it): it writes a bundle and lets the runtime, which is well kept by others, do the
 // isolating.
 //
 // What a sandbox is: its own pid, mount, network (loopback only), ipc, uts,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,12 +21,13 @@ import (
 type engineKind string
 
 const (
-	crun engineKind = "crun"
-	runc engineKind = "runc"
+	crun  engineKind = "crun"
+	runc  engineKind = "runc"
+	runsc engineKind = "runsc" // gVisor; see gvisor.go
 )
 
 // engineKinds are all there is code for.
-var engineKinds = []engineKind{crun, runc}
+var engineKinds = []engineKind{crun, runc, runsc}
 
 // engineCache remembers the engines that were found: asking one for its version
 // takes as long as a start's other preparations. The zero value is ready.
@@ -80,17 +82,25 @@ func findEngine(asked string) (engine, error) {
 		out, err := exec.Command(path, "--version").Output()
 		if err != nil {
 			return engine{}, station.Errorf(station.ErrUnavailable, "runtime_broken",
-				"The container runtime %s does not run; reinstall it: apt-get install --reinstall %s.", path, kind).Because(err)
+				"The container runtime %s does not run; reinstall it: %s.", path, kind.install()).Because(err)
 		}
 		version, _, _ := strings.Cut(string(out), "\n")
 		return engine{kind, path, strings.TrimSpace(version)}, nil
 	}
-	if asked != "" && asked != string(crun) && asked != string(runc) {
+	if asked != "" && !slices.Contains(engineKinds, engineKind(asked)) {
 		return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
 			"The container runtime %q is not there; name an installed one, or leave it out to use crun or runc.", asked)
 	}
 	return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
-		"No container runtime is installed on the server; run: apt-get install %s.", names[0])
+		"%s is not installed on the server; run: %s.", names[0], engineKind(names[0]).install())
+}
+
+// install is how an engine comes to a server.
+func (k engineKind) install() string {
+	if k == runsc {
+		return gvisorInstall
+	}
+	return "apt-get install " + string(k)
 }
 
 // lookPath finds a program also where a service's PATH may not look.
@@ -113,6 +123,9 @@ func lookPath(name string) (string, error) {
 // globals are the options before the command.
 func (e engine) globals(withCgroups bool, stateRoot string) []string {
 	args := []string{"--root", stateRoot}
+	if e.kind == runsc {
+		return append(args, gvisorGlobals(withCgroups)...)
+	}
 	if e.kind == crun && !withCgroups {
 		args = append(args, "--cgroup-manager", "disabled")
 	}
@@ -121,7 +134,11 @@ func (e engine) globals(withCgroups bool, stateRoot string) []string {
 
 // runArgs start a sandbox and return once its guest was executed.
 func (e engine) runArgs(dir string, session station.ID) []string {
-	return []string{"run", "--detach", "--bundle", dir, "--pid-file", filepath.Join(dir, pidName), "--preserve-fds", "1", string(session)}
+	args := []string{"run", "--detach", "--bundle", dir, "--pid-file", filepath.Join(dir, pidName)}
+	if e.kind != runsc {
+		args = append(args, "--preserve-fds", "1")
+	}
+	return append(args, string(session))
 }
 
 // call is one run of an engine.

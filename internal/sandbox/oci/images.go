@@ -47,6 +47,11 @@ func (r *Runtime) mountImage(p *prepared, spec sandbox.Spec, user hostbase.Image
 	if err := user.WriteUpper(upper, owner, spec); err != nil {
 		return imageRoot{}, fmt.Errorf("files of /etc: %w", err)
 	}
+	return r.overlayImage(p, spec, upper, work)
+}
+
+// overlayImage mounts the image below a layer.
+func (r *Runtime) overlayImage(p *prepared, spec sandbox.Spec, upper, work string) (imageRoot, error) {
 	space, err := r.homes.space(namespaceKey{spec.UIDRange, true})
 	if err != nil {
 		return imageRoot{}, err

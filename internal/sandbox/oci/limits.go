@@ -213,6 +213,21 @@ func (c cgroups) unenforced(l station.Limits) string {
 	return "not limited: " + strings.Join(not, ", ") + "; " + why
 }
 
+// unenforced is that of the cgroups, and of what is bounded nowhere: the layer of
+// a session on an image takes of the data directory's disk, which is guarded as a
+// whole. A bound of its own would need a file system for each session, or memory.
+func (r *Runtime) unenforced(l station.Limits, image bool) string {
+	const layer = "not limited by itself: what the session changes outside of its home and scratch folders"
+	not := r.cgroups.unenforced(l)
+	switch {
+	case !image:
+		return not
+	case not == "":
+		return layer
+	}
+	return not + "; " + layer
+}
+
 // rlimits are the limits of each process.
 func (b bounds) rlimits() ([]specs.POSIXRlimit, error) {
 	files, err := confine.Capped(unix.RLIMIT_NOFILE, b.softFiles, b.files)

@@ -176,7 +176,7 @@ func TestSpecHoldsLimits(t *testing.T) {
 	}
 	r := &Runtime{cgroups: with(cgroupV2, t.TempDir(), allControllers...)}
 	spec := sandbox.Spec{Session: station.NewID(), UserName: "ann", Hostname: "main", Home: "/h", Guest: "/g", Limits: someLimits}
-	out, err := r.spec(spec, &prepared{shared: shared, ids: rootIDs{}}, parts{newBounds(someLimits), "/h", "/r"})
+	out, err := r.spec(spec, &prepared{shared: shared, ids: rootIDs{}}, parts{limits: newBounds(someLimits), home: "/h", root: "/r"})
 	if err != nil {
 		t.Fatal(err)
 	}

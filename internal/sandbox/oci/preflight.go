@@ -45,11 +45,20 @@ func firstFailed(checks []sandbox.Check) error {
 func checkEngine(name string, root bool) sandbox.Check {
 	eng, err := findEngine(name)
 	if err != nil {
-		return sandbox.Check{Name: "runtime", Detail: err.Error(), Fix: "apt-get install crun"}
+		kind := crun
+		if name == string(runc) || name == string(runsc) {
+			kind = engineKind(name)
+		}
+		return sandbox.Check{Name: "runtime", Detail: err.Error(), Fix: kind.install()}
 	}
 	// It hands its files to the sandbox's root, whose uid is not its own.
 	if !root && eng.kind == runc {
 		return sandbox.Check{Name: "runtime", Detail: "runc cannot make these sandboxes for an account that is not root", Fix: "apt-get install crun"}
+	}
+	// The overlay, the network namespace and the socket's folder that its sandboxes
+	// need are made with root's rights.
+	if !root && eng.kind == runsc {
+		return sandbox.Check{Name: "runtime", Detail: "staithe makes sandboxes with runsc only when it runs as root", Fix: "run staithe as root, or choose a class of another runtime"}
 	}
 	return sandbox.Check{Name: "runtime", OK: true, Detail: eng.path + ", " + eng.version}
 }

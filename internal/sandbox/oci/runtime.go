@@ -154,6 +154,15 @@ func (r *Runtime) stateRoot(kind engineKind) string {
 	return filepath.Join(r.data, "run", "oci-"+string(kind))
 }
 
+// engineRoot is where an engine keeps one sandbox's state: runsc has no folder
+// per sandbox of its own.
+func (r *Runtime) engineRoot(kind engineKind, session station.ID) string {
+	if kind == runsc {
+		return filepath.Join(r.stateRoot(kind), string(session))
+	}
+	return r.stateRoot(kind)
+}
+
 // keepBase says which bases may be in use. When a sandbox has no readable
 // record, any may be.
 func (r *Runtime) keepBase() func(name string) bool {

@@ -82,6 +82,9 @@ func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sand
 		defer warm.Wait()
 		warm.Go(warmCgroups)
 	}
+	if eng.kind == runsc {
+		return r.createGVisor(ctx, p, eng, spec, limits)
+	}
 	home, err := r.mountHome(ctx, p, spec)
 	if err != nil {
 		return err
@@ -92,37 +95,44 @@ func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sand
 		return err
 	}
 	defer root.done()
-	if err := r.writeBundle(dir, spec, p, parts{limits, home.source, root.path}); err != nil {
+	if err := r.writeBundle(dir, spec, p, parts{limits: limits, home: home.source, root: root.path}); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	sock, err := guestsock.Listen(dir)
 	if err != nil {
 		return err
 	}
 	defer sock.Close()
 
-	state := r.stateRoot(eng.kind)
-	args := append(eng.globals(r.withCgroups(), state), eng.runArgs(dir, spec.Session)...)
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	if err := eng.run(ctx, p.thread, call{args: args, log: log, extra: []*os.File{sock}}); err != nil {
-		return err
-	}
-	rec, err := newRecord(readPID(dir), eng, p.base)
+	rec, err := r.launch(ctx, p, eng, spec, sock)
 	if err != nil {
-		return fmt.Errorf("the guest ended at once: %w", err)
-	}
-	rec.UIDRange = &spec.UIDRange
-	rec.Unenforced = r.cgroups.unenforced(spec.Limits)
-	if err := rec.write(dir); err != nil {
 		return err
 	}
 	return r.finish(ctx, rec.PID, spec, limits)
+}
+
+// launch runs the engine, which gets those descriptors from 3 on, and notes the
+// guest.
+func (r *Runtime) launch(ctx context.Context, p *prepared, eng engine, spec sandbox.Spec, extra ...*os.File) (record, error) {
+	dir := r.dir(spec.Session)
+	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return record{}, err
+	}
+	defer log.Close()
+	args := append(eng.globals(r.withCgroups(), r.engineRoot(eng.kind, spec.Session)), eng.runArgs(dir, spec.Session)...)
+	if err := eng.run(ctx, p.thread, call{args: args, log: log, extra: extra}); err != nil {
+		return record{}, err
+	}
+	rec, err := newRecord(readPID(dir), eng, p.base)
+	if err != nil {
+		return record{}, fmt.Errorf("the guest ended at once: %w", err)
+	}
+	rec.UIDRange = &spec.UIDRange
+	rec.Unenforced = r.unenforced(spec.Limits, spec.Base != "")
+	return rec, rec.write(dir)
 }
 
 // finish does, beside the guest's start, what needs its namespaces. The guest
@@ -161,7 +171,7 @@ func (r *Runtime) engineOf(p *prepared, asked string) (engine, error) {
 	}
 	if !slices.Contains(engineKinds, engineKind(asked)) {
 		return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
-			"The container runtime %q is not one that this server's sandboxes are made with; the class may name crun or runc.", asked)
+			"The container runtime %q is not one that this server's sandboxes are made with; the class may name crun, runc or runsc.", asked)
 	}
 	if bad := firstFailed([]sandbox.Check{checkEngine(asked, r.root)}); bad != nil {
 		return engine{}, bad

@@ -106,7 +106,7 @@ func (r *Runtime) recordOf(ctx context.Context, id station.ID) (record, error) {
 		if err != nil {
 			return record{}, err
 		}
-		pid, err := eng.state(ctx, thread, r.withCgroups(), r.stateRoot(kind), id)
+		pid, err := eng.state(ctx, thread, r.withCgroups(), r.engineRoot(kind, id), id)
 		if err != nil {
 			return record{}, err
 		}
@@ -171,10 +171,10 @@ func (r *Runtime) destroy(ctx context.Context, id station.ID) error {
 // state may be corrupt, or be from before the machine was restarted, and all it
 // names is removed by us as well.
 func (r *Runtime) forget(ctx context.Context, kind engineKind, id station.ID) {
-	state := r.stateRoot(kind)
-	if _, err := os.Lstat(filepath.Join(state, string(id))); err != nil {
+	if _, err := os.Lstat(filepath.Join(r.stateRoot(kind), string(id))); err != nil {
 		return
 	}
+	state := r.engineRoot(kind, id)
 	eng, thread, err := r.engineFor(ctx, kind)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, stopLimit)

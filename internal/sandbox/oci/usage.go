@@ -30,6 +30,9 @@ func (r *Runtime) Usage(ctx context.Context, session station.ID) (sandbox.Usage,
 	}
 	u.LimitsHonest = rec.Unenforced
 	r.cgroups.measure(session, &u)
+	if rec.Kind == runsc {
+		u.PIDs = -1 // the sentry's threads say nothing of what runs inside
+	}
 	if u.OOMKills > 0 {
 		u.LastOOMKill = r.oom.last(session)
 	}

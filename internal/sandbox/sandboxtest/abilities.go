@@ -21,9 +21,13 @@ type Abilities struct {
 	NoSudo      string // Spec.Sudo is not taken
 	NoLogBound  string // what the guest logs is not bounded
 	NoNamespace string // sandboxes are not apart in namespaces
+	NoPIDCount  string // Usage does not know how many processes run
+	OwnKernel   string // namespaces, limits and capabilities inside are those of a kernel of the sandbox's own, with numbers of its own
+	OOMEndsAll  string // when the memory is used up the whole sandbox ends
 	NoUserNS    string // no user namespace: the guest is the host's root, the person the home's owner
-	// Harmless names attacks (see testdata/probeguest) that this provider lets
-	// succeed, because what they reach is the sandbox's own and not the host's.
+	// Harmless names attacks (see testdata/probeguest), with their arguments or for
+	// any, that this provider lets succeed, because what they reach is the
+	// sandbox's own and not the host's.
 	Harmless map[string]string
 }
 

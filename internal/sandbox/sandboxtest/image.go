@@ -80,7 +80,7 @@ func imageShared(t *testing.T, open Open, able Abilities, rootfs string) {
 		t.Errorf("the image changed: %v, was %v", now, before)
 	}
 	// Deeper than a process has descriptors or a path has bytes.
-	a.asRoot(t, "mkdir /deep && cd /deep && d=$(printf %0200d 0) && for i in $(seq 200); do mkdir $d && cd $d || exit 1; done")
+	a.asRoot(t, "exec perl -e 'mkdir q(/deep); chdir q(/deep) or die; for (1..200) { mkdir q(d)x200 or die; chdir q(d)x200 or die }'")
 	mounts := hostMounts(t)
 	if err := rt.Stop(t.Context(), a.Session); err != nil {
 		t.Fatal(err)

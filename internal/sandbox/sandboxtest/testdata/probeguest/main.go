@@ -65,18 +65,10 @@ func serve() error {
 	}
 	// Signals that a gateway's terminal or service manager may send it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
-	file := os.NewFile(3, "listener")
-	if path := os.Getenv("STAITHE_GUEST_SOCKET"); path != "" {
-		var err error
-		if file, err = guestapi.TakeSocket(path); err != nil {
-			return err
-		}
-	}
-	l, err := net.FileListener(file)
+	l, err := listener()
 	if err != nil {
 		return fmt.Errorf("listener: %w", err)
 	}
-	file.Close()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"session": config.Session, "version": "probe"})
@@ -120,4 +112,23 @@ func run(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"out": out.String(), "code": code})
+}
+
+// listener is the inherited socket, one that is fetched, or one of the guest's
+// own making.
+func listener() (net.Listener, error) {
+	if path := os.Getenv(guestapi.ListenEnv); path != "" {
+		return net.Listen("unix", path)
+	}
+	var file *os.File
+	if path := os.Getenv(guestapi.SocketEnv); path != "" {
+		var err error
+		if file, err = guestapi.TakeSocket(path); err != nil {
+			return nil, err
+		}
+	} else {
+		file = os.NewFile(guestapi.ListenFD, "listener")
+	}
+	defer file.Close()
+	return net.FileListener(file)
 }
