@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs what internal/sandbox/oci does with cgroups under user-mode Linux with
 # cgroups v2 alone (cpu, memory, pids and io), for machines that mount them
-# otherwise: as root, and as an account to which a cgroup was delegated. This
-# machine's files are read through hostfs.
+# otherwise: as an account to which a cgroup was delegated, and as root. This
+# machine's files are read through hostfs. It takes some 15 minutes.
 # Needs root, and: apt-get install user-mode-linux crun runc uidmap
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ CGO_ENABLED=0 go build -o "$at/guest" ./internal/sandbox/sandboxtest/testdata/pr
 (cat /etc/passwd; echo "rootless:x:43210:43210::/run/rootless:/bin/sh") >"$at/passwd"
 (cat /etc/group; echo "rootless:x:43210:") >"$at/group"
 echo "rootless:1000000:65536" >"$at/subid"
-parts='(StartDialStop|NextProcessFindsIt|StopLeavesNothing|FreezeThaw|StopFrozen|Usage|MemoryLimit|CPULimit|SmallLimits)'
+parts='(StartDialStop|FreezeThaw|StopFrozen|Usage|MemoryLimit|CPULimit|SmallLimits)'
 cat >"$at/init" <<INIT
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin SANDBOXTEST_GUEST=$at/guest
@@ -29,18 +29,17 @@ chown -R 43210:43210 /run/rootless
 ip link set lo up
 echo "controllers: \$(cat /sys/fs/cgroup/cgroup.controllers), \$(uname -r)"
 cd /sys/fs/cgroup && mkdir -p init service/server && echo \$\$ >init/cgroup.procs && echo "+cpu +memory +pids +io" >cgroup.subtree_control
-echo "=== as root"
-TMPDIR=/run/tmp HOME=/run $at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_ForkBomb.*|TestAbuse40_FreezeSurvives.*|TestAbuse40_StopWithoutNotes)\$/^(crun|runc)\$/^$parts\$' && root=1
 echo "=== as an account with a cgroup of its own"
 chown 43210:43210 service service/cgroup.procs service/cgroup.subtree_control service/server service/server/cgroup.procs
-echo \$\$ >service/server/cgroup.procs
-TMPDIR=/run/rootless/tmp HOME=/run/rootless setpriv --reuid=43210 --regid=43210 --clear-groups \\
-	$at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_ForkBomb.*|TestAbuse40_FreezeSurvives.*)\$/^crun\$/^$parts\$' && other=1
+(echo 0 >service/server/cgroup.procs && exec env TMPDIR=/run/rootless/tmp HOME=/run/rootless setpriv --reuid=43210 --regid=43210 --clear-groups \\
+	$at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_ForkBomb.*|TestAbuse40_FreezeSurvives.*)\$/^crun\$/^$parts\$') && other=1
+echo "=== as root"
+TMPDIR=/run/tmp HOME=/run $at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_ForkBomb.*|TestAbuse40_FreezeSurvives.*|TestAbuse40_StopWithoutNotes)\$/^(crun|runc)\$/^$parts\$' && root=1
 [ "\$root\$other" = 11 ] && echo "cgroupv2: passed"
 halt -f
 INIT
 chmod +x "$at/init"
-timeout 1200 linux.uml mem=1G root=/dev/root rootfstype=hostfs rootflags=/ rw "init=$at/init" \
+timeout 3600 linux.uml mem=1G root=/dev/root rootfstype=hostfs rootflags=/ rw "init=$at/init" \
 	con=null con0=fd:0,fd:1 </dev/null >"$at/log" 2>&1 || true
 sed -n '/^controllers/,/Halting/p' "$at/log"
 grep -q "^cgroupv2: passed" "$at/log"

@@ -52,7 +52,7 @@ func usage(t *testing.T, open Open, able Abilities) {
 		}
 	}
 	need(t, able.NoUsage)
-	const size = 64 << 20
+	const size = 16 << 20
 	b.sh(t, "(head -c "+strconv.Itoa(size)+" /dev/zero; exec sleep 1000) 2>/dev/null | tail -n1 >/dev/null 2>&1 &  for i in 1 2 3 4; do sleep 1000 >/dev/null 2>&1 & done; setsid sh -c 'while :; do :; done' >/dev/null 2>&1 &")
 	var now sandbox.Usage
 	t.Cleanup(func() { t.Logf("before %+v, after %+v", before, now) })
