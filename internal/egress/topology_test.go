@@ -108,11 +108,8 @@ func hostMain(m *testing.M) (code int, err error) {
 	if err := os.Chmod(testFolder, 0o755); err != nil {
 		return 1, err
 	}
-	egressBinary = filepath.Join(testFolder, "staithe-egress")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", egressBinary, "staithe/cmd/staithe-egress")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("%w\n%s", err, out)
+	if err := buildEgress(); err != nil {
+		return 1, err
 	}
 	resolvConf = filepath.Join(testFolder, "resolv.conf")
 	if err := os.WriteFile(resolvConf, []byte("nameserver "+nameServer+"\n"), 0o644); err != nil {
@@ -121,7 +118,41 @@ func hostMain(m *testing.M) (code int, err error) {
 	if err := makeWorld(); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	code = m.Run()
+	reports, err := filepath.Glob(filepath.Join(testFolder, "races", "*"))
+	for _, path := range reports {
+		text, err := os.ReadFile(path)
+		fmt.Fprintf(os.Stderr, "an egress process has a race: %s %v\n", text, err)
+		code = 1
+	}
+	return code, err
+}
+
+// buildEgress builds the program; under the race detector with that in it, whose
+// reports go to a folder, for a way out's own is removed with it.
+func buildEgress() error {
+	egressBinary = filepath.Join(testFolder, "staithe-egress")
+	program, flags, cgo := egressBinary, []string{"-trimpath", "-ldflags", "-s -w"}, "CGO_ENABLED=0"
+	if raceDetector {
+		program, flags, cgo = egressBinary+"-race", []string{"-race"}, "CGO_ENABLED=1"
+		folder := filepath.Join(testFolder, "races")
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			return err
+		}
+		if err := os.Chmod(folder, 0o777); err != nil { // each process is another account
+			return err
+		}
+		script := fmt.Sprintf("#!/bin/sh\nexport GORACE=log_path=%s/report\nexec %s \"$@\"\n", folder, program)
+		if err := os.WriteFile(egressBinary, []byte(script), 0o755); err != nil {
+			return err
+		}
+	}
+	build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", program, "staithe/cmd/staithe-egress")...)
+	build.Env = append(os.Environ(), cgo)
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
 }
 
 // makeWorld makes the internet namespace and its servers.

@@ -42,6 +42,9 @@ func Main(args []string, log *slog.Logger) error {
 	if len(args) != 0 {
 		return errors.New("this program is started by staithe serve")
 	}
+	if err := beginAlone(); err != nil {
+		return err
+	}
 	debug.SetMemoryLimit(memoryLimit)
 	debug.SetGCPercent(50)
 	runtime.GOMAXPROCS(min(runtime.NumCPU(), 4))
@@ -155,9 +158,8 @@ func lockDown(log *slog.Logger) error {
 			return fmt.Errorf("give up root: %w", err)
 		}
 	}
-	// All threads: each has its own bit.
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("no new privileges: %w", errno)
+	if err := noNewPrivs(); err != nil {
+		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("not dumpable: %w", err)
