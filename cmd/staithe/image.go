@@ -51,7 +51,7 @@ func openImages(loader *config.Loader, limits image.Limits) (*image.Store, error
 }
 
 // inUseBy says whether a sandbox of that data directory stands on a root file
-// system, going by what its folder says: each notes its base there. It is true
+// system, going by what its folder says: each notes its image there. It is true
 // when that cannot be told.
 func inUseBy(data string) func(rootfs string) bool {
 	return func(rootfs string) bool {
@@ -66,7 +66,7 @@ func inUseBy(data string) func(rootfs string) bool {
 			return true
 		}
 		for _, box := range boxes {
-			for _, name := range []string{"record.json", "config.json"} {
+			for _, name := range []string{"image", "record.json", "config.json"} {
 				b, err := os.ReadFile(filepath.Join(data, "sandboxes", box.Name(), name))
 				if err != nil && !errors.Is(err, fs.ErrNotExist) || bytes.Contains(b, []byte(rootfs)) {
 					return true

@@ -72,8 +72,8 @@ func TestImageCommands(t *testing.T) {
 	if err := os.MkdirAll(box, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	record := filepath.Join(box, "record.json")
-	if err := os.WriteFile(record, []byte(`{"base":"`+strings.ReplaceAll(rootfs, "&", `\u0026`)+`"}`), 0o600); err != nil {
+	record := filepath.Join(box, "image") // as internal/sandbox/oci notes it
+	if err := os.WriteFile(record, []byte(rootfs), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := run(t, "image", "remove", "--data", data, "deb"); !errors.Is(err, station.ErrConflict) {

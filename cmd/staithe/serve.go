@@ -158,7 +158,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if err != nil {
 		return p, err
 	}
-	images, err := image.Open(data.path, image.Options{})
+	images, err := image.Open(data.path, image.Options{InUse: inUseBy(data.path)})
 	if err != nil {
 		return p, err
 	}

@@ -17,6 +17,8 @@ type Images interface {
 	// keeps it there until release. The error wraps station.ErrNotFound when
 	// there is none of that name.
 	Hold(name string) (rootfs string, release func(), err error)
+	// Sweep removes older versions of images that no sandbox stands on any more.
+	Sweep() error
 }
 
 // classes are the kinds of session that the configuration has.

@@ -14,7 +14,8 @@ import (
 const (
 	// reconcileEvery is how often Run looks for guests that ended by themselves.
 	reconcileEvery = 30 * time.Second
-	// purgeEvery is how often Run empties the trash of what is too old.
+	// purgeEvery is how often Run empties the trash of what is too old, and
+	// removes versions of images that no sandbox stands on any more.
 	purgeEvery = 6 * time.Hour
 	// settleAtOnce bounds how many sessions are settled at the same time.
 	settleAtOnce = 8
@@ -54,6 +55,11 @@ func (f *Fleet) Run(ctx context.Context) {
 		case <-purge.C:
 			if err := f.volumes.Purge(ctx, f.now()); err != nil && ctx.Err() == nil {
 				f.log.Error("cannot empty the trash", "err", err)
+			}
+			if f.images != nil {
+				if err := f.images.Sweep(); err != nil {
+					f.log.Error("cannot remove old versions of images", "err", err)
+				}
 			}
 		}
 	}
