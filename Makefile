@@ -8,7 +8,8 @@ PAGE_SRC := $(shell find web/src web/public web/index.html web/vite.config.ts we
 
 export GOFLAGS += -buildvcs=false
 # setup-test builds there what no distribution has.
-export PATH := $(PATH):$(CURDIR)/.cache/bin
+CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staithe
+export PATH := $(PATH):$(CACHE)/bin
 
 .PHONY: help run setup setup-test build test check api unit race fuzz page e2e bench soak screenshots image test-image clean
 
@@ -54,7 +55,7 @@ unit: build web/tools/node_modules/.package-lock.json ## Go tests without the ra
 
 race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
 	@[ "$$(id -u)" = 0 ] || echo "not root: tests that need it are skipped; as root nothing is"
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 30m ./...
 
 fuzz: ## each fuzz target for a few seconds
 	@tools/fuzz.sh 3s
@@ -72,8 +73,8 @@ screenshots: build ## retake the pictures in doc/screenshots
 	cd web && node e2e/screenshots.mjs
 
 # The recipe's hash is the name: an image is built again when its recipe changes, and once a month.
-IMAGE    = .cache/image/$(shell tools/image/build.sh --key).tar.zst
-TESTIMG  = .cache/test-image/$(shell tools/image/build.sh --key --small).tar
+IMAGE    = $(CACHE)/image/$(shell tools/image/build.sh --key).tar.zst
+TESTIMG  = $(CACHE)/test-image/$(shell tools/image/build.sh --key --small).tar
 
 image: build ## build the default image and import it as debian; DATA=DIR for another data directory
 	@[ -e $(IMAGE) ] || tools/image/build.sh $(IMAGE)

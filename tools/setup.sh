@@ -43,13 +43,14 @@ fi
 # gVisor is in no distribution: the tests of the class "hardened" build it. With
 # cgo it does not start. That it cannot be built costs only those tests, which
 # then say so.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/staithe
 runsc_version=v0.0.0-20260905035102-160fafc42237
 gvisor() {
 	[ "${1:-run}" = test ] || return 0
-	! command -v runsc >/dev/null 2>&1 && [ ! -x .cache/bin/runsc ] || return 0
+	! command -v runsc >/dev/null 2>&1 && [ ! -x "$cache/bin/runsc" ] || return 0
 	echo "setup: building runsc (gVisor); it takes some minutes, once"
-	mkdir -p .cache/bin
-	CGO_ENABLED=0 GOBIN="$PWD/.cache/bin" GOFLAGS= go install "gvisor.dev/gvisor/runsc@$runsc_version" ||
+	mkdir -p "$cache/bin"
+	CGO_ENABLED=0 GOBIN="$cache/bin" GOFLAGS= go install "gvisor.dev/gvisor/runsc@$runsc_version" ||
 		echo "setup: NOT TESTED: runsc could not be built; the tests with gVisor are skipped" >&2
 }
 

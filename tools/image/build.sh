@@ -59,13 +59,14 @@ sources() {
 lines=$(sources)
 [ -n "$lines" ] || lines=${MIRROR:-}
 
+# What is not wanted is removed at the end: excluding it makes every package pass
+# through a filter, which takes longer than all the rest.
 set -- --variant=apt --format=tar --dpkgopt=force-unsafe-io --include="$packages" --skip=check/empty \
-	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-	--dpkgopt='path-exclude=/usr/share/locale/*/LC_MESSAGES/*' \
+	--customize-hook='find "$1"/usr/share/doc -type f ! -name copyright -delete; rm -rf "$1"/usr/share/locale/*/LC_MESSAGES' \
 	--customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/cache/debconf/*-old "$1"/etc/apt/apt.conf.d/99mmdebstrap' \
 	--customize-hook='rm -f "$1"/etc/hostname "$1"/etc/resolv.conf' \
 	--customize-hook='printf "LANG=C.UTF-8\n" > "$1"/etc/default/locale'
-[ "$size" = default ] || set -- "$@" --dpkgopt='path-exclude=/usr/share/man/*'
+[ "$size" = default ] || set -- "$@" --customize-hook='rm -rf "$1"/usr/share/man/*'
 # The mirror may lie behind a proxy.
 proxy=$(apt-config dump 2>/dev/null | sed -n 's/^Acquire::http::Proxy "\(.*\)";$/\1/p')
 [ -z "$proxy" ] || set -- "$@" --aptopt="Acquire::http::Proxy \"$proxy\""

@@ -1,6 +1,6 @@
 // Package imagetest gives tests a small real image: Debian with apt, bash and
-// sudo, built by tools/image/build.sh and kept in .cache/test-image under a name
-// that changes with the recipe.
+// sudo, built by tools/image/build.sh and kept in the account's cache folder
+// (staithe/test-image) under a name that changes with the recipe.
 package imagetest
 
 import (
@@ -67,7 +67,11 @@ func ensure() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(top, ".cache/test-image")
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "staithe/test-image")
 	path := filepath.Join(dir, strings.TrimSpace(string(out))+".tar")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
