@@ -151,6 +151,37 @@ test('what is typed while another session is on its way goes there', async () =>
   await me.sees('main', /^back-25$/m)
 })
 
+test('what is typed after a new shell came and before the list of tabs did goes to the shell', async () => {
+  const other = new Visitor(await page.context().newPage())
+  const held = []
+  let release = (pass) => held.push(pass)
+  await other.page.routeWebSocket(/\/ws\//, (near) => {
+    const far = near.connectToServer()
+    far.onMessage((message) => {
+      const list = message[0] === 255 && JSON.parse(message.subarray(1).toString()).type === 'tabs'
+      if (list) release(() => near.send(message))
+      else near.send(message)
+    })
+  })
+  await page.evaluate(() =>
+    fetch('/api/v1/sessions', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ name: 'late' }),
+    }),
+  )
+  await other.page.goto(`${w.url}/s/late`)
+  await other.page.locator('.xterm-helper-textarea').waitFor({ state: 'attached' })
+  await other.page.keyboard.type('echo held-$((7*7))\n')
+  assert.notEqual(held.length, 0, 'a list was held back')
+  release = (pass) => pass()
+  for (const pass of held) pass()
+  await other.sees('main', /^held-49$/m)
+  await other.page.close()
+  await page.evaluate(() => fetch('/api/v1/sessions/late', { method: 'DELETE' }))
+  await page.bringToFront()
+})
+
 test('keys pressed while nothing has the keyboard reach the shell, in order', async () => {
   for (let i = 1; i < 6; i++) {
     await page.evaluate(() => document.activeElement.blur())

@@ -87,6 +87,14 @@ export class Workspace {
     return this.tabs.find((tab) => tab.tab === this.active) ?? null
   }
 
+  /**
+   * There is no shell to type into. One that was just opened may be here before the list that names it: it counts,
+   * or a cover would take, and lose, the keys that are meant for it.
+   */
+  get empty(): boolean {
+    return this.known && this.tabs.length === 0 && this.activeView === null
+  }
+
   connect(): void {
     this.#connection.link.connect()
   }
