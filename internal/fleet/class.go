@@ -8,7 +8,7 @@ import (
 	"staithe/internal/station"
 )
 
-// DefaultClass is the one class of a server that configures none.
+// DefaultClass is the class of a fleet that is given none.
 const DefaultClass = "standard"
 
 // Images finds the base file systems that classes name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,9 @@ const (
 	floorDisk    = 16 << 10 // bytes a second
 	floorNetwork = 1 << 10  // bytes a second
 )
+
+// slightCPU is what a shell stays under that echoes somebody's typing.
+const slightCPU = 0.05
 
 // attend looks after the sessions that this server runs, until ctx ends: who
 // uses them, what their programs do, whether the kernel ended some, and whether
@@ -186,7 +190,7 @@ func (f *Fleet) look(ctx context.Context, s station.Session, c station.Class) (s
 		defer f.mu.Unlock()
 		w := f.watch(s.ID)
 		first := !w.silent
-		w.silent, w.busy = true, []string{"its guest does not say what its programs do"}
+		w.silent, w.busy = true, []use{{words: "its guest does not say what its programs do", lasted: true}}
 		if !first {
 			err = nil // said once is enough
 		}
@@ -197,7 +201,7 @@ func (f *Fleet) look(ctx context.Context, s station.Session, c station.Class) (s
 	}
 	f.mu.Lock()
 	w := f.watch(s.ID)
-	w.silent, w.busy = false, inWords(a)
+	w.silent, w.busy = false, uses(a, w.busy)
 	before, measured := w.usage, w.measured
 	if uerr == nil {
 		w.usage, w.measured = usage, true
@@ -230,22 +234,27 @@ func (f *Fleet) takeWish(ctx context.Context, s station.Session, wish *guestapi.
 	return s, f.store.SetKeepAwake(ctx, s.ID, s.KeepAwakeUntil)
 }
 
-// inWords says what programs do that is above the floors. A guest may be
-// hostile: what it says is short, plain, and about its own session alone.
-func inWords(a guestapi.Activity) []string {
-	var out []string
+// uses is what programs do that is above the floors, and whether the look
+// before found it too. A guest may be hostile: what it says is short, plain,
+// and about its own session alone.
+func uses(a guestapi.Activity, before []use) []use {
+	var out []use
+	add := func(kind string, slight bool, format string, args ...any) {
+		lasted := slices.ContainsFunc(before, func(u use) bool { return u.kind == kind })
+		out = append(out, use{kind: kind, words: fmt.Sprintf(format, args...), slight: slight, lasted: lasted})
+	}
 	if b := a.CPU; b != nil && b.Rate >= floorCPU {
 		cores := "cores"
 		if b.Rate >= 0.95 && b.Rate < 1.05 {
 			cores = "core"
 		}
-		out = append(out, fmt.Sprintf("%s uses %s %s", program(b), decimal(b.Rate), cores))
+		add("cpu", b.Rate < slightCPU, "%s uses %s %s", program(b), decimal(b.Rate), cores)
 	}
 	if b := a.Disk; b != nil && b.Rate >= floorDisk {
-		out = append(out, fmt.Sprintf("%s reads and writes %s/s", program(b), size(b.Rate)))
+		add("disk", false, "%s reads and writes %s/s", program(b), size(b.Rate))
 	}
 	if b := a.Network; b != nil && b.Rate >= floorNetwork {
-		out = append(out, fmt.Sprintf("%s uses the network, %s/s", program(b), size(b.Rate)))
+		add("network", false, "%s uses the network, %s/s", program(b), size(b.Rate))
 	}
 	return out
 }

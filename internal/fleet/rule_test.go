@@ -144,6 +144,44 @@ func TestWorkAndWishesKeepAwake(t *testing.T) {
 	})
 }
 
+// Beside somebody who is connected, a program is named once it has worked for
+// two looks, and not for what typing takes; alone it is named at once, since it
+// is what keeps the session awake.
+func TestWhyAwakeNamesNoTrifles(t *testing.T) {
+	bubble(t, station.IdleRule{Freeze: 10 * time.Minute}, func(t *testing.T, f *fleet.Fleet, st *fakeStore, _ *fakeRuntime, s station.Session) {
+		says := func(activity string) {
+			st.mu.Lock()
+			st.activity = activity
+			st.mu.Unlock()
+		}
+		why := func() string {
+			got, _ := f.Get(t.Context(), s.User, "main")
+			return got.WhyAwake
+		}
+		const you, look = "you are connected", 5 * time.Second
+		release := f.Hold(s.ID, you)
+		after(look)
+		says(`{"cpu":{"pid":9,"name":"bash","rate":2},"disk":{"pid":9,"name":"bash","rate":37888}}`)
+		after(look)
+		if got := why(); got != you {
+			t.Errorf("after one look: %q", got)
+		}
+		after(look)
+		if got := why(); got != you+"; bash (pid 9) uses 2.0 cores; bash (pid 9) reads and writes 37 KiB/s" {
+			t.Errorf("after two looks: %q", got)
+		}
+		says(`{"cpu":{"pid":9,"name":"bash","rate":0.02}}`)
+		after(3 * look)
+		if got := why(); got != you {
+			t.Errorf("while somebody types: %q", got)
+		}
+		release()
+		if got := why(); got != "bash (pid 9) uses 0.02 cores" {
+			t.Errorf("alone: %q", got)
+		}
+	})
+}
+
 // A page that comes back for an hour, and the server's own rounds, wake nothing:
 // only a person's act does.
 func TestAbuse23_ReconnectingForAnHourWakesNothing(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 type watched struct {
 	holds    map[*hold]struct{} // what is connected now
 	activeAt time.Time          // the last sign of use
-	busy     []string           // what its programs do, in words, as seen last
+	busy     []use              // what its programs do, as seen last
 	kept     string             // the last keep-awake from inside that was taken over
 	silent   bool               // its guest did not answer when it was asked last
 	noFreeze bool               // it cannot be frozen here
@@ -25,6 +25,14 @@ type watched struct {
 
 // hold is one use of a session, in words for its person: "you are connected".
 type hold struct{ what string }
+
+// use is one thing that keeps a session awake by what goes on inside.
+type use struct {
+	kind   string // of what: "cpu", "disk", "network"; two looks compare it
+	words  string // for its person
+	slight bool   // above the floor, but what a shell takes while somebody types
+	lasted bool   // the look before found it too
+}
 
 // forget drops what is of a sandbox that ended or sleeps.
 func (w *watched) forget() {

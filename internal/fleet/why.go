@@ -38,7 +38,7 @@ func (f *Fleet) why(s station.Session, c station.Class) string {
 	if w == nil {
 		w = &watched{activeAt: s.ActiveAt}
 	}
-	if reasons := w.reasons(s, now); len(reasons) > 0 {
+	if reasons := w.told(s, now); len(reasons) > 0 {
 		return strings.Join(reasons, "; ")
 	}
 	if c.Idle.Freeze == 0 {
@@ -61,6 +61,33 @@ func (f *Fleet) why(s station.Session, c station.Class) string {
 // reasons is what keeps a session awake, whatever its rule says; nothing when
 // it is idle. The caller holds Fleet.mu.
 func (w *watched) reasons(s station.Session, now time.Time) []string {
+	out := w.wanted(s, now)
+	for _, u := range w.busy {
+		out = append(out, u.words)
+	}
+	return out
+}
+
+// told is reasons as a person reads them. Beside somebody who is connected, or
+// a wish, programs are named when they did more than a trifle for two looks:
+// else each key typed would name the shell that echoed it. The caller holds
+// Fleet.mu.
+func (w *watched) told(s station.Session, now time.Time) []string {
+	out := w.wanted(s, now)
+	if len(out) == 0 {
+		return w.reasons(s, now)
+	}
+	for _, u := range w.busy {
+		if u.lasted && !u.slight {
+			out = append(out, u.words)
+		}
+	}
+	return out
+}
+
+// wanted is what keeps a session awake from outside: who is connected, and a
+// wish for it. The caller holds Fleet.mu.
+func (w *watched) wanted(s station.Session, now time.Time) []string {
 	counts := map[string]int{}
 	for h := range w.holds {
 		counts[h.what]++
@@ -76,7 +103,7 @@ func (w *watched) reasons(s station.Session, now time.Time) []string {
 	if s.KeepAwakeUntil.After(now) {
 		out = append(out, "keep-awake until "+moment(s.KeepAwakeUntil, now))
 	}
-	return append(out, w.busy...)
+	return out
 }
 
 // moment says a time, in UTC since the server does not know the person's zone;
