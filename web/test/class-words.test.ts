@@ -73,7 +73,8 @@ describe('a class in words', () => {
     expect(idleSentence(standard.idle)).toBe('Frozen after 30 minutes without use; it wakes at once, with its shells. Stopped after 1 day asleep.')
     expect(idleSentence({ freeze_s: 0, stop_s: 5 })).toBe('Never sleeps by itself.')
     expect(idleSentence({ freeze_s: 60, stop_s: 0 })).not.toMatch(/Stopped/)
-    expect(baseSentence({ ...standard, base: 'debian', sudo: true })).toBe('The image debian. You may become root with sudo.')
+    expect(baseSentence(standard)).toBe('The programs of the server, read-only.')
+    expect(baseSentence({ ...standard, base: 'debian' })).toMatch(/^The image debian, .* only the home lasts\.$/)
   })
 })
 

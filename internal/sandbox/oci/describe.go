@@ -7,6 +7,7 @@ import (
 )
 
 // Describe says in plain words what the boundary of a class's sandboxes is here.
+// Their programs and their network are fields of the class, and said from those.
 func (r *Runtime) Describe(class station.Class) string {
 	var s []string
 	say := func(sentence string) { s = append(s, sentence) }
@@ -33,24 +34,11 @@ func (r *Runtime) Describe(class station.Class) string {
 	} else {
 		say("Shells have no capabilities and get no new privileges.")
 	}
-	if class.Base == "" || class.Base == station.BaseHost {
-		say("It sees the host's /usr, read-only.")
-	} else {
-		say("It sees the image " + class.Base + " below a layer of its own, which ends with the sandbox; only the home lasts.")
-	}
-	switch class.Network.Mode {
-	case station.NetworkInternet:
-		say("It reaches public addresses of the internet.")
-	case station.NetworkAllowList:
-		say("It reaches the hosts on the class's list and no others.")
-	default:
-		say("It has no network but its own loopback.")
-	}
 	if r.root {
 		say(r.homes.describe())
 	}
 	if not := r.unenforced(class.Limits, class.Base != "" && class.Base != station.BaseHost); not != "" {
-		say("Here is " + not + ".")
+		say("N" + not[1:] + ".")
 	}
 	return strings.Join(s, " ")
 }

@@ -200,17 +200,20 @@ func (c cgroups) unenforced(l station.Limits) string {
 		}
 	}
 	no(l.CPU > 0 && !c.have[ctlCPU], "processor time")
-	no(l.CPUWeight > 0 && !c.have[ctlCPU], "share of the processors")
+	no(l.CPUWeight > 0 && !c.have[ctlCPU], "the share of the processors")
 	no(!c.have[ctlMemory], "memory (beyond the scratch folders')")
-	no(l.IOWeight > 0 && c.ioWeightFile() == "", "share of the disk")
+	no(l.IOWeight > 0 && c.ioWeightFile() == "", "the share of the disk")
 	if len(not) == 0 {
 		return ""
 	}
 	why := "this host has no cgroup controller for it"
+	if len(not) > 1 {
+		why = "this host has no cgroup controllers for them"
+	}
 	if c.layout == cgroupNone {
 		why = "the server has no cgroups to use"
 	}
-	return "not limited: " + strings.Join(not, ", ") + "; " + why
+	return "not limited here: " + strings.Join(not, ", ") + " (" + why + ")"
 }
 
 // unenforced is that of the cgroups, and of what is bounded nowhere: the layer of

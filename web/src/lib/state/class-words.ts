@@ -82,10 +82,10 @@ export function limitRows(c: SessionClass): Array<[string, string]> {
   ]
 }
 
-/** What its programs are, and who they may become. */
-export function baseSentence(c: SessionClass): string {
-  const base = c.base === 'host' ? 'The programs of the server, read-only.' : `The image ${c.base}.`
-  return c.sudo ? `${base} You may become root with sudo.` : base
+/** Where its programs come from. Its boundary says who they may become. */
+export function baseSentence({ base }: SessionClass): string {
+  if (base === 'host') return 'The programs of the server, read-only.'
+  return `The image ${base}, below a layer that ends with the sandbox; only the home lasts.`
 }
 
 export const NO_ISOLATION =
