@@ -25,6 +25,11 @@ try {
   await setup.getByRole('tab', { name: /main/ }).click()
   await shows(setup, '\n42')
   await setup.screenshot({ path: `${OUT}terminal-dark.png` })
+  await setup.getByRole('button', { name: /switch or manage sessions/ }).click()
+  await setup.getByRole('menuitem', { name: 'About main' }).click()
+  await setup.getByRole('dialog').getByText('Terminals', { exact: true }).waitFor({ timeout: TIMEOUT })
+  await setup.evaluate(() => Promise.all(document.getAnimations().map((a) => a.finished.catch(() => {}))))
+  await setup.screenshot({ path: `${OUT}session-dark.png` })
   const state = await setup.context().storageState()
   await setup.close()
 
