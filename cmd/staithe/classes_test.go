@@ -41,14 +41,14 @@ func TestClassesOfTheSettings(t *testing.T) {
 	cfg := load(t, "--class", "big.runtime=runc", "--class", "big.base=debian", "--class", "big.cpu=2", "--class", "big.cpu-weight=3",
 		"--class", "big.memory=4g", "--class", "big.pids=50", "--class", "big.files=600", "--class", "big.ptys=7", "--class", "big.inotify=8",
 		"--class", "big.io-weight=9", "--class", "big.scratch=10m", "--class", "big.disk=11g", "--class", "big.sudo=yes",
-		"--class", "big.network=allow-list", "--class", "big.allow=*.debian.org:443, 10.0.0.0/8", "--class", "big.idle-freeze=12s", "--class", "big.idle-stop=13m")
+		"--class", "big.network=allow-list", "--class", "big.allow=*.example.net:443, 10.0.0.0/8", "--class", "big.idle-freeze=12s", "--class", "big.idle-stop=13m")
 	list, err := classes(cfg, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := station.Class{Name: "big", Runtime: "runc", Base: "debian", Disk: 11 << 30, Sudo: true,
 		Limits:  station.Limits{CPU: 2, CPUWeight: 3, Memory: 4 << 30, PIDs: 50, Files: 600, PTYs: 7, Inotify: 8, IOWeight: 9, Scratch: 10 << 20},
-		Network: station.NetworkPolicy{Mode: station.NetworkAllowList, Allow: []string{"*.debian.org:443", "10.0.0.0/8"}},
+		Network: station.NetworkPolicy{Mode: station.NetworkAllowList, Allow: []string{"*.example.net:443", "10.0.0.0/8"}},
 		Idle:    station.IdleRule{Freeze: 12 * time.Second, Stop: 13 * time.Minute}}
 	got := find(t, list, "big")
 	if got.Network.Mode != want.Network.Mode || !slices.Equal(got.Network.Allow, want.Network.Allow) {

@@ -121,7 +121,7 @@ func imagePullCommand() *cobra.Command {
 docker login or podman login: what they stored is read.
 
 Nothing pulls by itself: to have what is new under a tag, pull again.`,
-		Example: `  staithe image pull debian docker.io/library/debian:bookworm
+		Example: `  staithe image pull debian debian:bookworm
   staithe image pull tools localhost:5000/tools:3`,
 		Args: cobra.ExactArgs(2),
 	}

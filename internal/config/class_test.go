@@ -13,7 +13,7 @@ import (
 
 func TestClassFlagOverEnvironmentOverFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "staithe.conf")
-	text := "class.ci.memory = 1g\nclass.ci.cpu = 1.5\nclass.ci.network = allow-list\nclass.ci.allow = proxy.golang.org, *.debian.org:443\nclass.standard.cpu_weight = 50\n"
+	text := "class.ci.memory = 1g\nclass.ci.cpu = 1.5\nclass.ci.network = allow-list\nclass.ci.allow = git.example.org, *.example.net:443\nclass.standard.cpu_weight = 50\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestClassFlagOverEnvironmentOverFile(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	if ci.Memory != 2<<30 || ci.CPU != 1.5 || ci.PIDs != 300 || ci.IdleStop != 0 || ci.IdleFreeze != 30*time.Minute ||
-		ci.CPUWeight != 50 || ci.Network != "allow-list" || !slices.Equal(ci.Allow, []string{"proxy.golang.org", "*.debian.org:443"}) || ci.BuiltIn {
+		ci.CPUWeight != 50 || ci.Network != "allow-list" || !slices.Equal(ci.Allow, []string{"git.example.org", "*.example.net:443"}) || ci.BuiltIn {
 		t.Errorf("%+v", ci)
 	}
 	var names []string

@@ -107,7 +107,7 @@ func TestLoopbackNeedsNoURL(t *testing.T) {
 // sentence; never a panic.
 func FuzzFile(f *testing.F) {
 	f.Add("listen = 127.0.0.1:9000\n# a comment\ndata = \"/srv/staithe\"\n")
-	f.Add("class.ci.memory = 1.5g\nclass.ci.allow = *.debian.org:443, 10.0.0.0/8\nclass.standard.cpu=0.5\nclass.ci.idle_stop = 90m\n")
+	f.Add("class.ci.memory = 1.5g\nclass.ci.allow = *.example.net:443, 10.0.0.0/8\nclass.standard.cpu=0.5\nclass.ci.idle_stop = 90m\n")
 	f.Add("class.hardened.disk = unlimited\ndefault-class = hardened\nclass.x.sudo = yes\nclass.x.base = debian:12\nclass.x.runtime = default\n")
 	f.Add("trusted-proxies = 10.0.0.0/8, ::1/128\nurl = https://example.org\n")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -50,8 +50,8 @@ const (
 // NetworkPolicy is a class's network.
 type NetworkPolicy struct {
 	Mode NetworkMode
-	// Allow, for NetworkAllowList, holds host names ("proxy.golang.org",
-	// "*.debian.org" for those below), each with an optional ":port", and
+	// Allow, for NetworkAllowList, holds host names ("git.example.org",
+	// "*.example.net" for those below), each with an optional ":port", and
 	// addresses or CIDRs. For NetworkInternet it opens further addresses, which
 	// may be private: an operator's own services.
 	Allow []string

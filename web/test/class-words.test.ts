@@ -63,8 +63,8 @@ describe('a class in words', () => {
   it('says how far it reaches', () => {
     expect(networkSentence({ mode: 'none', allow: [] })).toMatch(/^None/)
     expect(networkSentence({ mode: 'internet', allow: ['10.1.2.3'] })).toMatch(/out of reach\. Besides: 10\.1\.2\.3\.$/)
-    expect(networkSentence({ mode: 'allow-list', allow: ['example.org:443', '*.debian.org'] })).toBe(
-      'Only example.org:443, *.debian.org. Everything else is refused.',
+    expect(networkSentence({ mode: 'allow-list', allow: ['example.org:443', '*.example.net'] })).toBe(
+      'Only example.org:443, *.example.net. Everything else is refused.',
     )
     expect(networkSentence({ mode: 'allow-list', allow: [] })).toMatch(/everything is refused/)
   })
