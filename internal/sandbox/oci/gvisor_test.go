@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,7 +53,7 @@ func TestAbuse35_GuestsOwnSocketStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := rt.Stop(t.Context(), spec.Session); err != nil {
+		if err := rt.Stop(context.Background(), spec.Session); err != nil {
 			t.Error(err)
 		}
 	})

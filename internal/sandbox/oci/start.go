@@ -122,6 +122,13 @@ func (r *Runtime) launch(ctx context.Context, p *prepared, eng engine, spec sand
 		return record{}, err
 	}
 	defer log.Close()
+	if !r.root {
+		// The engine gives the file to the sandbox's root, another account than
+		// ours. The folder lets nobody but us reach it.
+		if err := log.Chmod(0o666); err != nil {
+			return record{}, err
+		}
+	}
 	args := append(eng.globals(r.withCgroups(), r.engineRoot(eng.kind, spec.Session)), eng.runArgs(dir, spec.Session)...)
 	if err := eng.run(ctx, p.thread, call{args: args, log: log, extra: extra}); err != nil {
 		return record{}, err
