@@ -111,6 +111,8 @@ func Lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the network namespace: %w", err)
 	}
+	// flock(2) knows no time limit and cannot be waited for in another way, and
+	// anybody in this namespace may hold this lock: so it is asked for again.
 	for deadline := time.Now().Add(lockLimit); ; time.Sleep(time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
