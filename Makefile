@@ -7,6 +7,8 @@ GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PAGE_SRC := $(shell find web/src web/public web/index.html web/vite.config.ts web/package.json -type f 2>/dev/null)
 
 export GOFLAGS += -buildvcs=false
+# go test that says at its end which tests were skipped, each with its reason, and how many.
+GOTEST   := $(GO) tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --format-icons text --
 # setup-test builds there what no distribution has.
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staithe
 export PATH := $(PATH):$(CACHE)/bin
@@ -51,11 +53,10 @@ api: build web/tools/node_modules/.package-lock.json ## write the page's types a
 	STAITHE_UPDATE_API=1 $(GO) test -count=1 -run TestPageTypesAreOfThisAPI ./internal/e2e
 
 unit: build web/tools/node_modules/.package-lock.json ## Go tests without the race detector
-	$(GO) test ./...
+	$(GOTEST) ./...
 
 race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
-	@[ "$$(id -u)" = 0 ] || echo "not root: tests that need it are skipped; as root nothing is"
-	$(GO) test -race -timeout 30m ./...
+	$(GOTEST) -race -timeout 30m ./...
 
 fuzz: ## each fuzz target for a few seconds
 	@tools/fuzz.sh 3s
