@@ -1,6 +1,7 @@
-// Package idmap says which host ids stand behind those inside a sandbox when
-// the server is not root. Sandboxes and the unpacker of images must agree on
-// that: a file that is uid 0's in an image is uid 0's in the sandbox.
+// Package idmap says which host ids stand behind those inside a sandbox: by
+// user namespaces when the server is not root, by idmapped mounts when it is.
+// Sandboxes, homes and the unpacker of images must agree on that: a file that is
+// uid 0's in an image is uid 0's in the sandbox.
 package idmap
 
 import (

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"staithe/internal/idmap"
 	"staithe/internal/station"
 )
 
@@ -31,6 +32,8 @@ type Volumes struct {
 	data string
 	root *os.Root
 	own  bool // this process is root: homes belong to their users
+	// idmapped says whether homes can be mounted idmapped; it is tried once.
+	idmapped func() error
 
 	mu    sync.Mutex
 	homes map[station.ID]*home // what is known of each
@@ -55,7 +58,8 @@ func Open(data string) (*Volumes, error) {
 			return nil, errors.Join(spaceOr("make the data directory", err), root.Close())
 		}
 	}
-	return &Volumes{data: data, root: root, own: os.Geteuid() == 0}, nil
+	return &Volumes{data: data, root: root, own: os.Geteuid() == 0,
+		idmapped: sync.OnceValue(func() error { return idmap.Try(data) })}, nil
 }
 
 // Close frees the open folder.
@@ -138,7 +142,7 @@ func (v *Volumes) give(home *os.Root, name string, ws station.Workstation) error
 // idmapped mount shows as the user's own; where there are none, the uid of the
 // user's range itself.
 func (v *Volumes) owner(ws station.Workstation) int {
-	if IDMapped(v.data) == nil {
+	if v.idmapped() == nil {
 		return station.SandboxUID
 	}
 	return station.HostUID(ws.UIDRange, station.SandboxUID)

@@ -37,7 +37,7 @@ func TestHomeLife(t *testing.T) {
 	}
 	if os.Geteuid() == 0 {
 		want := uint32(station.SandboxUID)
-		if err := IDMapped(data); err != nil {
+		if err := v.idmapped(); err != nil {
 			t.Log("no idmapped mounts here: ", err)
 			want = uint32(station.HostUID(5, station.SandboxUID))
 		}
@@ -73,29 +73,6 @@ func TestHomeLife(t *testing.T) {
 	}
 	if err := v.Purge(t.Context(), now.Add(TrashLife+time.Minute)); err != nil || len(files(t, trash)) != 0 {
 		t.Fatal("not purged:", err, files(t, trash))
-	}
-}
-
-// What the probe finds on this machine's disk is what mounting there does; on a
-// file system that cannot it says so, and it leaves nothing.
-func TestIDMapped(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if err := IDMapped(t.TempDir()); err == nil {
-			t.Error("an account that is not root may map a mount's ids")
-		}
-		return
-	}
-	dir := t.TempDir()
-	err := IDMapped(dir)
-	t.Log("here: ", err)
-	if again := IDMapped(dir); again != err {
-		t.Errorf("asked again: %v", again)
-	}
-	if left := files(t, dir); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
-	if err := IDMapped("/proc"); err == nil {
-		t.Error("/proc takes idmapped mounts")
 	}
 }
 

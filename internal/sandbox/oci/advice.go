@@ -7,8 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
+	"staithe/internal/idmap"
 	"staithe/internal/sandbox"
 )
 
@@ -37,15 +36,7 @@ func adviseInotify() sandbox.Check {
 
 func adviseHomes(data string) sandbox.Check {
 	c := sandbox.Check{Name: "idmapped homes", OK: true, Detail: "homes belong to uid 1000 on disk and are mounted idmapped"}
-	space, err := newUserNamespace(namespaceKey{}.ids())
-	if err == nil {
-		defer space.Close()
-		var fd int
-		if fd, err = mapTree(data, space, unix.MOUNT_ATTR_NOSUID); err == nil {
-			unix.Close(fd)
-		}
-	}
-	if err != nil {
+	if err := idmap.Try(data); err != nil {
 		c.OK, c.Detail = false, fmt.Sprintf("homes are given to their user's uid range instead: %v", err)
 		c.Fix = "for homes that can be moved between servers, put the data directory on ext4, xfs or btrfs, with Linux 5.12 or newer"
 	}
@@ -74,7 +65,7 @@ func tryOverlay(data string) (err error) {
 			return err
 		}
 	}
-	space, err := newUserNamespace(namespaceKey{image: true}.ids())
+	space, err := idmap.Namespace(idmap.ImageIDs(0))
 	if err != nil {
 		return err
 	}

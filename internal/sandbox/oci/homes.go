@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/idmap"
 	"staithe/internal/keylock"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
@@ -100,7 +101,7 @@ func (r *Runtime) settleOwner(ctx context.Context, p *prepared, spec sandbox.Spe
 		return false, &os.PathError{Op: "lstat", Path: spec.Home, Err: err}
 	}
 	own := station.HostUID(spec.UIDRange, station.SandboxUID)
-	able := r.homes.canMap(p, spec.Home, uint64(st.Dev))
+	able := r.homes.canMap(spec.Home, uint64(st.Dev))
 	switch {
 	case int(st.Uid) == station.SandboxUID && able == nil:
 		return true, nil
@@ -175,23 +176,14 @@ func (h *homes) count(uidRange, by int) {
 }
 
 // canMap tries, once for each file system, whether it can be mounted idmapped.
-func (h *homes) canMap(p *prepared, dir string, device uint64) error {
+func (h *homes) canMap(dir string, device uint64) error {
 	h.mu.Lock()
 	err, known := h.able[device]
 	h.mu.Unlock()
 	if known {
 		return err
 	}
-	space, err := h.space(namespaceKey{})
-	if err == nil {
-		err = p.thread.do(func() error {
-			fd, err := mapTree(dir, space, unix.MOUNT_ATTR_NOSUID)
-			if err == nil {
-				unix.Close(fd)
-			}
-			return err
-		})
-	}
+	err = idmap.Try(dir)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.able == nil {
@@ -208,7 +200,7 @@ func (h *homes) space(key namespaceKey) (*os.File, error) {
 	if f := h.spaces[key]; f != nil {
 		return f, nil
 	}
-	f, err := newUserNamespace(key.ids())
+	f, err := idmap.Namespace(key.ids())
 	if err != nil {
 		return nil, err
 	}
@@ -229,60 +221,16 @@ func (h *homes) close() {
 	h.spaces = nil
 }
 
-// ids: in a home, what is 1000 on disk is the range's 1000 on the host, and all
-// else of the range is itself. An image has the ids of the inside.
 func (k namespaceKey) ids() []syscall.SysProcIDMap {
-	const mid = station.SandboxUID
-	first := station.HostUID(k.uidRange, 0)
 	if k.image {
-		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: first, Size: station.UIDRangeSize}}
+		return idmap.ImageIDs(k.uidRange)
 	}
-	return []syscall.SysProcIDMap{
-		{ContainerID: mid, HostID: first + mid, Size: 1},
-		{ContainerID: first, HostID: first, Size: mid},
-		{ContainerID: first + mid + 1, HostID: first + mid + 1, Size: station.UIDRangeSize - mid - 1},
-	}
-}
-
-// newUserNamespace makes a user namespace in which nothing runs. Only its map
-// matters; a child has to hold it until the descriptor does.
-func newUserNamespace(m []syscall.SysProcIDMap) (*os.File, error) {
-	holder := exec.Command("/bin/sh", "-c", "read gone")
-	holder.Env = []string{}
-	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: m, GidMappings: m, Setsid: true, Pdeathsig: syscall.SIGKILL}
-	hold, err := holder.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("user namespace: %w", err)
-	}
-	if err := holder.Start(); err != nil {
-		return nil, fmt.Errorf("user namespace: %w", err)
-	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", holder.Process.Pid))
-	hold.Close()
-	_ = holder.Wait() // it fails to read a line, as meant
-	if err != nil {
-		return nil, fmt.Errorf("user namespace: %w", err)
-	}
-	return f, nil
-}
-
-// mapTree is a detached mount of a folder with the ids of a user namespace.
-func mapTree(dir string, space *os.File, flags uint64) (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil {
-		return -1, &os.PathError{Op: "open_tree", Path: dir, Err: err}
-	}
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP | unix.MOUNT_ATTR_NODEV | flags, Userns_fd: uint64(space.Fd())}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		unix.Close(fd)
-		return -1, &os.PathError{Op: "mount_setattr", Path: dir, Err: err}
-	}
-	return fd, nil
+	return idmap.HomeIDs(k.uidRange)
 }
 
 // mountMapped mounts dir idmapped on a new folder. It runs on the mount thread.
 func mountMapped(dir, target string, space *os.File, flags uint64) error {
-	fd, err := mapTree(dir, space, flags)
+	fd, err := idmap.Tree(dir, space, flags)
 	if err != nil {
 		return err
 	}
