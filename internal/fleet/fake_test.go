@@ -32,6 +32,7 @@ type fakeStore struct {
 	until    map[station.ID]time.Time // their leases
 	full     bool                     // nothing can be changed
 	away     bool                     // leases cannot be reached
+	renewed  func()                   // called when the database renewed leases, before the server knows
 	disabled bool                     // the user
 	activity string                   // what an honest guest says of itself
 }
@@ -110,8 +111,8 @@ func (f *fakeStore) TakeLease(_ context.Context, id, holder station.ID, now, unt
 
 func (f *fakeStore) RenewLeases(_ context.Context, holder station.ID, until time.Time) (ids []station.ID, err error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.away {
+		f.mu.Unlock()
 		return nil, station.ErrUnavailable
 	}
 	for _, s := range f.sessions {
@@ -119,6 +120,11 @@ func (f *fakeStore) RenewLeases(_ context.Context, holder station.ID, until time
 			f.until[s.ID] = until
 			ids = append(ids, s.ID)
 		}
+	}
+	then := f.renewed
+	f.mu.Unlock()
+	if then != nil {
+		then()
 	}
 	return ids, nil
 }
@@ -195,6 +201,7 @@ type fakeRuntime struct {
 	live      map[station.ID]bool
 	frozen    map[station.ID]bool
 	canFreeze bool
+	onFreeze  func()     // called after each
 	stuck     station.ID // cannot be stopped
 }
 
@@ -258,12 +265,18 @@ func (f *fakeRuntime) Describe(station.Class) string { return "none" }
 
 func (f *fakeRuntime) Freeze(_ context.Context, id station.ID) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.canFreeze {
-		return sandbox.ErrNoFreeze
+	can, then := f.canFreeze, f.onFreeze
+	if can {
+		f.freezes.Add(1)
+		f.frozen[id] = true
 	}
-	f.freezes.Add(1)
-	f.frozen[id] = true
+	f.mu.Unlock()
+	switch {
+	case !can:
+		return sandbox.ErrNoFreeze
+	case then != nil:
+		then()
+	}
 	return nil
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,7 +94,7 @@ type Fleet struct {
 
 	ending   context.Context // ends with Close: for what waits beside operations
 	end      context.CancelFunc
-	watchers sync.WaitGroup // goroutines that wait for guests' ends
+	watchers sync.WaitGroup // goroutines that wait for guests' ends, or tell guests something
 
 	mu      sync.Mutex
 	clients map[station.ID]*guestapi.Client
@@ -159,6 +161,35 @@ func (f *Fleet) ended(session station.ID, deleted bool) {
 	for _, fn := range listeners {
 		fn(session, deleted)
 	}
+	if client != nil {
+		client.Close()
+	}
+}
+
+// remembered lists the sessions of which more is kept than their record.
+func (f *Fleet) remembered() []station.ID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := slices.Collect(maps.Keys(f.clients))
+	for id := range f.watched {
+		if f.clients[id] == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// forget drops what is kept of a session that was deleted: who looked at it while
+// that happened, or ended it, may have begun anew.
+func (f *Fleet) forget(id station.ID) {
+	f.mu.Lock()
+	client := f.clients[id]
+	delete(f.clients, id)
+	if w := f.watched[id]; w != nil {
+		w.forget()
+		delete(f.watched, id)
+	}
+	f.mu.Unlock()
 	if client != nil {
 		client.Close()
 	}

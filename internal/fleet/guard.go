@@ -51,7 +51,9 @@ func (h *diskHost) Writers(ctx context.Context) ([]volume.Writer, error) {
 		}
 		w := volume.Writer{Session: s.ID, Workstation: ws, Written: -1, Frozen: s.Frozen}
 		if s.Frozen {
-			w.Braked = s.Notice.Code
+			if braked(s) {
+				w.Braked = s.Notice.Code
+			}
 		} else if u, err := h.f.runtime.Usage(ctx, s.ID); err == nil {
 			w.Written = u.Write
 		}
@@ -112,6 +114,13 @@ func (f *Fleet) quota(user station.ID, records []station.Session) int64 {
 	return most
 }
 
+// braked says whether a session is frozen because of its disk, and not because
+// its person or its rule put it to sleep: a brake is the reason, in the words of
+// the notice.
+func braked(s station.Session) bool {
+	return s.Frozen && volume.IsBrake(s.Notice.Code) && s.Reason == s.Notice.Text
+}
+
 // Brake freezes a session that fills the disk, or ends it where there is no
 // freezing. The freeze comes at once, whatever else is done with the session;
 // the record follows, and may need room that is not there: the error then wraps
@@ -120,45 +129,53 @@ func (h *diskHost) Brake(ctx context.Context, session station.ID, n volume.Notic
 	f := h.f
 	ctx, cancel := context.WithTimeout(ctx, brakeLimit)
 	defer cancel()
-	frozen := f.runtime.Freeze(ctx, session)
-	if frozen != nil && !errors.Is(frozen, sandbox.ErrNoFreeze) {
-		return fmt.Errorf("freeze the session: %w", frozen)
+	if err := f.runtime.Freeze(ctx, session); err != nil && !errors.Is(err, sandbox.ErrNoFreeze) {
+		return fmt.Errorf("freeze the session: %w", err)
 	}
-	return f.operate(ctx, session, func(ctx context.Context, s station.Session) error {
-		notice := station.Notice{Code: n.Code, Text: n.Text, At: f.stamp().Truncate(time.Second)}
-		switch {
-		case s.Frozen: // put to sleep meanwhile
-		case s.State != station.StateRunning:
-			return station.Errorf(station.ErrNotFound, "asleep", "The session does not run.")
-		case frozen != nil:
-			notice.Text += " (Sessions cannot be frozen on this server: it was stopped.)"
-			if err := f.store.SetNotice(ctx, s.ID, notice); err != nil {
-				return err
-			}
-			_, err := f.halt(ctx, s, n.Text)
-			return err
-		default:
-			if err := f.store.SetNotice(ctx, s.ID, notice); err != nil {
-				return err
-			}
-			s.Frozen, s.SleptAt, s.ActiveAt = true, f.stamp(), f.activeAt(s)
-			if _, err := f.mark(ctx, s, station.StateAsleep, n.Text); err != nil {
-				return err
-			}
-			f.ended(s.ID, false)
-			return nil
-		}
-		return f.store.SetNotice(ctx, s.ID, notice)
-	})
+	return f.operate(ctx, session, func(ctx context.Context, s station.Session) error { return f.brake(ctx, s, n) })
 }
 
-// Release lets a session go on that was frozen by Brake. One that was ended, or
-// that somebody woke, is left as it is.
+// brake is Brake with the session's turn taken.
+func (f *Fleet) brake(ctx context.Context, s station.Session, n volume.Notice) error {
+	notice := station.Notice{Code: n.Code, Text: n.Text, At: f.stamp().Truncate(time.Second)}
+	if s.Frozen { // put to sleep meanwhile
+		return f.store.SetNotice(ctx, s.ID, notice)
+	}
+	if s.State != station.StateRunning {
+		return station.Errorf(station.ErrNotFound, "asleep", "The session does not run.")
+	}
+	// Once more: whoever had its turn before may have found a running session
+	// frozen, and thawed it.
+	err := f.runtime.Freeze(ctx, s.ID)
+	if errors.Is(err, sandbox.ErrNoFreeze) {
+		notice.Text += " (Sessions cannot be frozen on this server: it was stopped.)"
+		if err := f.store.SetNotice(ctx, s.ID, notice); err != nil {
+			return err
+		}
+		_, err := f.halt(ctx, s, n.Text)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("freeze the session: %w", err)
+	}
+	if err := f.store.SetNotice(ctx, s.ID, notice); err != nil {
+		return err
+	}
+	s.Notice, s.Frozen, s.SleptAt, s.ActiveAt = notice, true, f.stamp(), f.activeAt(s)
+	if _, err := f.mark(ctx, s, station.StateAsleep, n.Text); err != nil {
+		return err
+	}
+	f.ended(s.ID, false)
+	return nil
+}
+
+// Release lets a session go on that was frozen by Brake. One that was ended,
+// that somebody woke, or whose person put it to sleep, is left as it is.
 func (h *diskHost) Release(ctx context.Context, session station.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, brakeLimit)
 	defer cancel()
 	return h.f.operate(ctx, session, func(ctx context.Context, s station.Session) error {
-		if !s.Frozen || !volume.IsBrake(s.Notice.Code) {
+		if !braked(s) {
 			return nil
 		}
 		_, there, err := h.f.thaw(ctx, s)
@@ -169,7 +186,9 @@ func (h *diskHost) Release(ctx context.Context, session station.ID) error {
 	})
 }
 
-// Notify tells a session's person something, in its record and in its tabs.
+// Notify tells a session's person something, in its record and in its tabs. It
+// does not wait for the tabs: a guest that does not answer must not keep the
+// guard from looking at the disk.
 func (h *diskHost) Notify(ctx context.Context, session station.ID, n volume.Notice) error {
 	f := h.f
 	s, err := f.store.Session(ctx, session)
@@ -179,11 +198,13 @@ func (h *diskHost) Notify(ctx context.Context, session station.ID, n volume.Noti
 	if err := f.store.SetNotice(ctx, session, station.Notice{Code: n.Code, Text: n.Text, At: f.stamp().Truncate(time.Second)}); err != nil || s.State != station.StateRunning {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, tellLimit)
-	defer cancel()
-	if err := f.client(session).Notify(ctx, server(s, station.RoleOwner), guestapi.Notice{Code: n.Code, Text: n.Text}); err != nil {
-		f.log.Warn("a session's tabs do not show what its person should know", "session", session, "err", err)
-	}
+	f.watchers.Go(func() {
+		ctx, cancel := context.WithTimeout(f.ending, tellLimit)
+		defer cancel()
+		if err := f.client(session).Notify(ctx, server(s, station.RoleOwner), guestapi.Notice{Code: n.Code, Text: n.Text}); err != nil && f.ending.Err() == nil {
+			f.log.Warn("a session's tabs do not show what its person should know", "session", session, "err", err)
+		}
+	})
 	return nil
 }
 

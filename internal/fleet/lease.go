@@ -77,12 +77,12 @@ func (f *Fleet) renew(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, had := range f.leased {
-		if !slices.Contains(ids, id) && had.Before(until) { // else taken just now
+		// What was given back while we asked stays so: another server may have it.
+		if slices.Contains(ids, id) {
+			f.leased[id] = until
+		} else if had.Before(until) { // else taken just now
 			delete(f.leased, id) // another server's by now, or deleted
 		}
-	}
-	for _, id := range ids {
-		f.leased[id] = until
 	}
 	return nil
 }

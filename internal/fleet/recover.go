@@ -78,6 +78,7 @@ func (f *Fleet) reconcile(ctx context.Context, thorough bool) error {
 	} else if err != nil {
 		return err
 	}
+	remembered := f.remembered() // before the records as well
 	records, err := f.store.AllSessions(ctx)
 	if err != nil {
 		return fmt.Errorf("list sessions: %w", err)
@@ -97,6 +98,11 @@ func (f *Fleet) reconcile(ctx context.Context, thorough bool) error {
 		}
 	}
 	f.settleAll(ctx, todo)
+	for _, id := range remembered {
+		if !known[id] {
+			f.forget(id)
+		}
+	}
 	err = f.reconnect(ctx, live, records)
 	if thorough { // nothing is being parked yet
 		err = errors.Join(err, f.sweepParked(records))

@@ -267,6 +267,41 @@ func TestTwoServersNeverRunOneSession(t *testing.T) {
 	})
 }
 
+// A lease that is given back while all are renewed stays given back: the other
+// server takes the session, and the first may do nothing to it.
+func TestLeaseGivenBackWhileRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &fakeStore{}
+		boxes := &fakeRuntime{frozen: map[station.ID]bool{}, canFreeze: true, serve: honest(st)}
+		elsewhere := &fakeRuntime{frozen: map[station.ID]bool{}, canFreeze: true, serve: honest(st)}
+		a := newFleetOver(t, st, boxes, fleet.Options{Instance: "aaaaaaaaaaaa"})
+		b := newFleetOver(t, st, elsewhere, fleet.Options{Instance: "bbbbbbbbbbbb"})
+		s, err := a.Create(t.Context(), station.NewID(), "main", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.renewed = func() {
+			if _, err := a.Sleep(t.Context(), s.User, "main", true); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := a.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Wake(t.Context(), s.User, "main"); err != nil {
+			t.Fatal(err)
+		}
+		var p *station.Problem
+		if _, err := a.Wake(t.Context(), s.User, "main"); !errors.As(err, &p) || p.Code != "other_server" || boxes.state(s.ID) != "gone" {
+			t.Errorf("both run it: %s here; %v", boxes.state(s.ID), err)
+		}
+		a.Close()
+		b.Close()
+		boxes.work.Wait()
+		elsewhere.work.Wait()
+	})
+}
+
 // A server that cannot renew its leases leaves its sessions alone until it can.
 func TestServerWithoutLeaseDoesNothing(t *testing.T) {
 	bubble(t, station.IdleRule{Freeze: 10 * time.Minute}, func(t *testing.T, f *fleet.Fleet, st *fakeStore, rt *fakeRuntime, s station.Session) {

@@ -236,9 +236,10 @@ func (f *Fleet) take(ctx context.Context, user station.ID, ref string) (context.
 	return ctx, s, end, nil
 }
 
-// mark stores a session's state.
+// mark stores the state of a session that this server runs. The error wraps
+// station.ErrConflict when another does by now.
 func (f *Fleet) mark(ctx context.Context, s station.Session, state station.SessionState, reason string) (station.Session, error) {
-	s.State, s.Reason = state, reason
+	s.State, s.Reason, s.Holder = state, reason, f.id
 	return f.explain(s), f.store.UpdateSession(ctx, s)
 }
 

@@ -21,6 +21,9 @@ func (f *Fleet) Sleep(ctx context.Context, user station.ID, ref string, stop boo
 	}
 	defer end()
 	if s.State == station.StateAsleep {
+		if braked(s) && !stop { // from now on for its person's sake: room does not wake it
+			return f.mark(ctx, s, station.StateAsleep, reasonAsked)
+		}
 		if s.Frozen && !stop {
 			return f.explain(s), nil
 		}
