@@ -20,22 +20,57 @@ type Head struct {
 	Size  int // bytes of the head as it came
 }
 
-// LooksLikeHTTP says whether the first bytes may be an HTTP request. The error
-// is ErrShort while they cannot be told from one.
+// blanks are what some server takes for the end of a method, and skips before it.
+const blanks = " \t\v\f\r\n"
+
+// maxLine is how much of a first line is waited for.
+const maxLine = 8 << 10
+
+// Blank is how many bytes at the start of b servers skip before a request (RFC
+// 9112, 2.2, and what the lenient do).
+func Blank(b []byte) int { return len(b) - len(bytes.TrimLeft(b, blanks)) }
+
+// LooksLikeHTTP says whether the first bytes may be an HTTP request to some
+// server, however lenient: a word, a blank, and HTTP or an absolute address in
+// the same line. The error is ErrShort while they cannot be told from one.
 func LooksLikeHTTP(b []byte) (bool, error) {
-	for i, c := range b {
-		switch {
-		case c == ' ' && i > 0:
-			line, _, whole := bytes.Cut(b, []byte("\n"))
-			if !whole && len(b) < 8<<10 {
-				return false, ErrShort
-			}
-			return bytes.Contains(line, []byte("HTTP/")) || !whole, nil
-		case !isToken(c) || i > 32:
+	line, _, whole := bytes.Cut(b, []byte("\n"))
+	for i, c := range line {
+		if strings.IndexByte(blanks, c) >= 0 {
+			return lineLooksLikeHTTP(line[i:], whole)
+		}
+		if !isToken(c) {
 			return false, nil
 		}
 	}
+	// One word so far. There are servers that take a method of any length.
+	if !whole && len(line) <= maxLine {
+		return false, ErrShort
+	}
+	return !whole, nil
+}
+
+// lineLooksLikeHTTP is LooksLikeHTTP for what follows the first word.
+func lineLooksLikeHTTP(rest []byte, whole bool) (bool, error) {
+	for _, c := range rest {
+		if c < ' ' && strings.IndexByte(blanks, c) < 0 || c == 0x7f {
+			return false, nil // no server takes it; git's own protocol has a zero, and no end of the line
+		}
+	}
+	switch {
+	case whole:
+		return SpeaksOfHTTP(rest), nil
+	case len(rest) > maxLine:
+		return true, nil
+	}
 	return false, ErrShort
+}
+
+// SpeaksOfHTTP says whether a line, or the piece that there is of one, can make
+// a server take it for a request to some host.
+func SpeaksOfHTTP(line []byte) bool {
+	low := bytes.ToLower(line)
+	return bytes.Contains(low, []byte("http/")) || bytes.Contains(low, []byte("http://")) || bytes.Contains(low, []byte("https://"))
 }
 
 // RequestHead reads the head of an HTTP/1 request at the start of b. It is

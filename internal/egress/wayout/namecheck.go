@@ -29,9 +29,25 @@ func (n *nameCheck) strict() bool { return n.dst.Port() == 443 || n.dst.Port() =
 // add takes the sandbox's next bytes and returns those that may go on.
 func (n *nameCheck) add(b []byte) ([]byte, error) {
 	n.held = append(n.held, b...)
-	if len(n.held) == 0 {
-		return nil, nil
+	var lead []byte
+	if !n.strict() {
+		// Blank lines before a request name nobody, and somebody may wait for an
+		// answer to them.
+		i := policy.Blank(n.held)
+		lead, n.held = n.held[:i:i], n.held[i:]
 	}
+	if len(n.held) == 0 {
+		return lead, nil
+	}
+	pass, err := n.look()
+	if err != nil {
+		return nil, err
+	}
+	return append(lead, pass...), nil
+}
+
+// look checks what is held.
+func (n *nameCheck) look() ([]byte, error) {
 	if n.held[0] == 22 && n.dst.Port() != 80 {
 		name, err := policy.ServerName(n.held)
 		return n.settle(name, 0, n.held, err)
@@ -73,11 +89,16 @@ func (n *nameCheck) settle(name string, port uint16, pass []byte, err error) ([]
 	return pass, nil
 }
 
-// end is told that the sandbox will say no more.
-func (n *nameCheck) end() error {
-	if n.passed || len(n.held) == 0 || !n.strict() && n.held[0] != 22 {
-		return nil
+// end is told that the sandbox will say no more, and returns what may still go
+// on: a word without an end of the line is no request on other ports.
+func (n *nameCheck) end() ([]byte, error) {
+	switch {
+	case n.passed || len(n.held) == 0:
+		return nil, nil
+	case !n.strict() && n.held[0] != 22 && !policy.SpeaksOfHTTP(n.held):
+		n.passed = true
+		return n.held, nil
 	}
 	n.refuse("", "The connection ended before it said whom it is for.")
-	return errRefused
+	return nil, errRefused
 }

@@ -62,7 +62,8 @@ func (s *server) handleTCP(r *tcp.ForwarderRequest) {
 	c.run()
 }
 
-// dial connects to the outside, and looks once more that it is the outside.
+// dial connects to the outside. dst is an address that was decided about, so that
+// no name is looked up in between.
 func (s *server) dial(dst netip.AddrPort) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
 	defer cancel()
@@ -152,10 +153,8 @@ func (c *carried) outward() error {
 				return err
 			}
 		case *tcpip.ErrClosedForReceive:
-			if c.check != nil {
-				if err := c.check.end(); err != nil {
-					return err
-				}
+			if err := c.sendRest(); err != nil {
+				return err
 			}
 			return c.host.CloseWrite()
 		default:
@@ -176,6 +175,22 @@ func (c *carried) send(b []byte) error {
 		}
 		b = pass
 	}
+	return c.write(b)
+}
+
+// sendRest passes on what the check held back, once the sandbox has said all.
+func (c *carried) sendRest() error {
+	if c.check == nil {
+		return nil
+	}
+	rest, err := c.check.end()
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	return c.write(rest)
+}
+
+func (c *carried) write(b []byte) error {
 	n, err := c.host.Write(b)
 	c.s.out.Add(int64(n))
 	return err
