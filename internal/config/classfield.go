@@ -220,7 +220,7 @@ func setAllow(c *Class, s string) error {
 		if part == "" {
 			continue
 		}
-		if strings.Trim(part, letters+".-*:/[]") != "" {
+		if strings.Trim(part, letters+"._-*:/[]") != "" {
 			return fmt.Errorf("%+q is no host name, address or CIDR", short(part))
 		}
 		c.Allow = append(c.Allow, part)

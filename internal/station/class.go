@@ -3,6 +3,7 @@ package station
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -96,24 +97,45 @@ func (c Class) Check() error {
 	return nil
 }
 
+// checkAllow takes what the session's network will take (egress/policy, whose
+// test holds the two together).
 func checkAllow(entry string) error {
-	if _, err := netip.ParsePrefix(entry); err == nil {
+	addr := func(a netip.Addr) error {
+		if a.Is4In6() || a.Zone() != "" {
+			return fmt.Errorf("allow has %+q; write an IPv4 address as such, and no address of one link", entry)
+		}
 		return nil
 	}
-	if _, err := netip.ParseAddr(entry); err == nil {
-		return nil
+	if p, err := netip.ParsePrefix(entry); err == nil {
+		return addr(p.Addr())
+	}
+	if a, err := netip.ParseAddr(entry); err == nil {
+		return addr(a)
+	}
+	if ap, err := netip.ParseAddrPort(entry); err == nil && ap.Port() != 0 {
+		return addr(ap.Addr())
 	}
 	host, port, hasPort := strings.Cut(entry, ":")
 	if hasPort {
-		var n int
-		if _, err := fmt.Sscanf(port, "%d", &n); err != nil || fmt.Sprint(n) != port || n < 1 || n > 65535 {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return fmt.Errorf("allow has %+q, whose port is not 1 to 65535", entry)
 		}
 	}
-	name := strings.TrimPrefix(host, "*.")
-	if name == "" || len(name) > 253 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" ||
-		strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..") {
+	if !hostName(strings.TrimPrefix(host, "*.")) {
 		return fmt.Errorf("allow has %+q, which is no lower-case host name, *.name, address or CIDR", entry)
 	}
 	return nil
+}
+
+// hostName says whether s is a host's name in lower case, without the root's dot.
+func hostName(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	return true
 }

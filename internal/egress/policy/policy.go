@@ -52,6 +52,9 @@ func (p *Policy) add(entry string) error {
 		return fmt.Errorf("write the IPv4 address itself")
 	}
 	if pre, err := netip.ParsePrefix(entry); err == nil {
+		if pre.Addr().Is4In6() {
+			return fmt.Errorf("write the IPv4 block itself")
+		}
 		p.nets = append(p.nets, netEntry{prefix: pre.Masked()})
 		return nil
 	}
@@ -59,7 +62,7 @@ func (p *Policy) add(entry string) error {
 		p.nets = append(p.nets, netEntry{prefix: netip.PrefixFrom(a, a.BitLen())})
 		return nil
 	}
-	if ap, err := netip.ParseAddrPort(entry); err == nil && ap.Addr().Zone() == "" && ap.Port() != 0 {
+	if ap, err := netip.ParseAddrPort(entry); err == nil && ap.Addr().Zone() == "" && !ap.Addr().Is4In6() && ap.Port() != 0 {
 		p.nets = append(p.nets, netEntry{netip.PrefixFrom(ap.Addr(), ap.Addr().BitLen()), ap.Port()})
 		return nil
 	}
@@ -171,6 +174,11 @@ func (p *Policy) AddressRefused(a netip.Addr, own func(netip.Addr) bool) string 
 	}
 	if p.mode == station.NetworkNone {
 		return "This session has no network."
+	}
+	if a.Is4In6() || a.IsUnspecified() || a.Zone() != "" {
+		// The host's own calls take these for other addresses than they are here,
+		// so no range opens them.
+		return fmt.Sprintf("%s is no address to connect to.", a)
 	}
 	if !p.needsList(a, own) {
 		return ""

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"staithe/internal/station"
@@ -90,6 +91,40 @@ func TestInternetWithMoreAddresses(t *testing.T) {
 		// A name opens no private address, whoever listed it.
 		if v := p.Decide(Dest{Addr: ap.Addr(), Port: ap.Port(), Names: []string{"git.example"}}, nil); v.OK != ok {
 			t.Errorf("%s: %+v", target, v)
+		}
+	}
+}
+
+// TestAbuse36_RangesOpenNoDisguise: whatever range is opened, an address that the
+// host's kernel would take for another one stays closed.
+func TestAbuse36_RangesOpenNoDisguise(t *testing.T) {
+	for _, mode := range []station.NetworkMode{station.NetworkInternet, station.NetworkAllowList} {
+		p := compile(t, mode, "0.0.0.0/0", "::/0")
+		for _, a := range []string{"0.0.0.0", "::", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "::ffff:1.1.1.1", "fe80::1%eth0"} {
+			if v := p.Decide(Dest{Addr: netip.MustParseAddr(a), Port: 443}, nil); v.OK {
+				t.Errorf("%s, %s: %+v", mode, a, v)
+			}
+		}
+		if v := p.Decide(Dest{Addr: netip.MustParseAddr("10.0.0.1"), Port: 443}, nil); !v.OK {
+			t.Errorf("%s: the control is refused: %+v", mode, v)
+		}
+	}
+}
+
+// TestClassesAndPoliciesTakeTheSame: what a class's check lets through and the
+// policy then refuses would fail at each session's start instead of the server's.
+func TestClassesAndPoliciesTakeTheSame(t *testing.T) {
+	long := strings.Repeat("a", 64)
+	for _, entry := range []string{
+		"good.example", "*.good.example", "good.example:443", "*.good.example:443", "10.1.2.3", "10.1.2.3:5432", "10.0.0.0/8", "fd00::1", "[fd00::1]:443",
+		"fd00::/8", "a_b.example", "", "*", "*.", "a b", "A.example", "a..b", ".a", "a.", "good.example:0", "good.example:65536", "good.example:x",
+		"good.example:+1", "good.example:01", "::ffff:10.0.0.1", "[::ffff:10.0.0.1]:80", "::ffff:10.0.0.0/104", "fe80::1%eth0", "[fe80::1%eth0]:80",
+		"[fd00::1]:0", "[fd00::1]", "1.2.3.4/33", "1.2.3.4:0", "a.*.b", "*.*.b", long + ".example", strings.Repeat("a.", 127) + "b",
+	} {
+		network := station.NetworkPolicy{Mode: station.NetworkAllowList, Allow: []string{entry}}
+		class := station.Class{Name: "x", Network: network}.Check()
+		if _, err := Compile(network); (err == nil) != (class == nil) {
+			t.Errorf("%q: class says %v, policy says %v", entry, class, err)
 		}
 	}
 }
