@@ -3,6 +3,7 @@ package wayout
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,6 +92,9 @@ func (r *resolver) filter(q query, m *dnsmessage.Message) *dnsmessage.Message {
 	took := false
 	for _, rr := range m.Answers {
 		rr.Header.TTL = min(rr.Header.TTL, uint32(maxTTL/time.Second))
+		if of, is := reverseName(rr.Header.Name.String()); is && r.policy.AddressRefused(of, nil) != "" {
+			continue // an alias led to the name of an address that is not public
+		}
 		a, isAddr := address(rr.Body)
 		if !isAddr {
 			if rr.Header.Type != dnsmessage.TypeHTTPS && rr.Header.Type != dnsmessage.TypeSVCB {
@@ -170,39 +174,37 @@ func hasAddress(list []dnsmessage.Resource) bool {
 }
 
 // reverseName reads the name under which an address's own name is asked for
-// (RFC 1035 3.5, RFC 3596 2.5).
+// (RFC 1035 3.5, RFC 3596 2.5), or the first address of a zone of such; what
+// stands before the digits counts for nothing (RFC 2317).
 func reverseName(name string) (netip.Addr, bool) {
-	name = strings.ToLower(name)
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	if rest, is := strings.CutSuffix(name, ".in-addr.arpa"); is {
-		labels := strings.Split(rest, ".")
-		for len(labels) < 4 { // a zone: the addresses begin so
-			labels = append([]string{"0"}, labels...)
-		}
-		reverse(labels)
-		a, err := netip.ParseAddr(strings.Join(labels, "."))
-		return a, err == nil
+		var b [4]byte
+		n := reverseDigits(strings.Split(rest, "."), 10, b[:])
+		return netip.AddrFrom4(b), n > 0
 	}
 	if rest, is := strings.CutSuffix(name, ".ip6.arpa"); is {
-		nibbles := strings.Split(rest, ".")
-		for len(nibbles) < 32 {
-			nibbles = append([]string{"0"}, nibbles...)
+		var nibbles [32]byte
+		n := reverseDigits(strings.Split(rest, "."), 16, nibbles[:])
+		var b [16]byte
+		for i, v := range nibbles {
+			b[i/2] = b[i/2]<<4 | v&15
 		}
-		reverse(nibbles)
-		var text strings.Builder
-		for i, n := range nibbles {
-			if i > 0 && i%4 == 0 {
-				text.WriteByte(':')
-			}
-			text.WriteString(n)
-		}
-		a, err := netip.ParseAddr(text.String())
-		return a, err == nil
+		return netip.AddrFrom16(b), n > 0
 	}
 	return netip.Addr{}, false
 }
 
-func reverse(s []string) {
-	for i, j := 0, len(s)-1; i < j; i, j = i+1, j-1 {
-		s[i], s[j] = s[j], s[i]
+// reverseDigits reads labels from the last on as numbers of base, and says how
+// many there were.
+func reverseDigits(labels []string, base int, into []byte) (n int) {
+	for n < len(into) && n < len(labels) {
+		v, err := strconv.ParseUint(labels[len(labels)-1-n], base, 8)
+		if err != nil {
+			break
+		}
+		into[n] = byte(v)
+		n++
 	}
+	return n
 }

@@ -56,6 +56,11 @@ func TestWhatIsNotAskedOn(t *testing.T) {
 		{list, "good.example.", dnsmessage.TypeHTTPS, dnsmessage.RCodeSuccess},
 		{list, "34.216.184.93.in-addr.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError},
 		{open, "3.2.1.10.in-addr.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError},
+		{open, "1.0-127.0.0.10.in-addr.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError},
+		{open, "x.3.2.1.10.in-addr.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError},
+		{open, "03.2.1.10.IN-ADDR.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError},
+		{open, "_dns-sd._udp.0.0.168.192.in-addr.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError},
+		{open, "8.8.8.8.in-addr.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeServerFailure},
 		{open, "10.in-addr.arpa.", dnsmessage.TypeSOA, dnsmessage.RCodeNameError},
 		{open, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError},
 		{open, "example.", dnsmessage.TypeAXFR, dnsmessage.RCodeRefused},
@@ -67,6 +72,26 @@ func TestWhatIsNotAskedOn(t *testing.T) {
 	}
 	if list.answer(t.Context(), []byte("no query"), true) != nil {
 		t.Error("what is no query was answered")
+	}
+}
+
+// TestAbuse36_AliasesOfReverseNames: a public name that is an alias does not tell
+// what the host's name servers call a private address.
+func TestAbuse36_AliasesOfReverseNames(t *testing.T) {
+	r := testResolver(t, station.NetworkInternet)
+	asked := dnsmessage.MustNewName("evil.example.")
+	header := func(name string, kind dnsmessage.Type) dnsmessage.ResourceHeader {
+		return dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}
+	}
+	for name, kept := range map[string]int{"1.0.0.10.in-addr.arpa.": 1, "1.1.1.1.in-addr.arpa.": 2} {
+		m := &dnsmessage.Message{Answers: []dnsmessage.Resource{
+			{Header: header("evil.example.", dnsmessage.TypeCNAME), Body: &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(name)}},
+			{Header: header(name, dnsmessage.TypePTR), Body: &dnsmessage.PTRResource{PTR: dnsmessage.MustNewName("db.corp.example.")}},
+		}}
+		q := query{question: dnsmessage.Question{Name: asked, Type: dnsmessage.TypePTR, Class: dnsmessage.ClassINET}, name: "evil.example"}
+		if got := r.filter(q, m); len(got.Answers) != kept {
+			t.Errorf("%s: %v", name, got.Answers)
+		}
 	}
 }
 
