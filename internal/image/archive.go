@@ -216,7 +216,9 @@ func readLayout(b blobs) (*source, error) {
 // choose finds the one manifest for this machine in an index and those it
 // names.
 func choose(b blobs, index []byte) (v1.Descriptor, error) {
-	found, others, err := manifests(b, index, 0)
+	l := &lister{blobs: b, seen: map[v1.Hash]bool{}}
+	err := l.list(index, 0)
+	found, others := l.found, l.others
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
@@ -238,39 +240,60 @@ func choose(b blobs, index []byte) (v1.Descriptor, error) {
 // maxIndexDepth is how deep indexes may be in indexes; tools write two.
 const maxIndexDepth = 3
 
-// manifests lists those for this machine, and the platforms of the others.
-func manifests(b blobs, index []byte, depth int) (found []v1.Descriptor, others []string, err error) {
+// maxDescriptors is how many images and indexes an archive's indexes may name.
+const maxDescriptors = 10_000
+
+// lister lists the manifests for this machine, and the platforms of the others.
+type lister struct {
+	blobs  blobs
+	seen   map[v1.Hash]bool // indexes, each of which is read once
+	n      int
+	found  []v1.Descriptor
+	others []string
+}
+
+// list reads an index and those in it.
+func (l *lister) list(index []byte, depth int) error {
 	im, err := v1.ParseIndexManifest(bytes.NewReader(index))
 	if err != nil {
-		return nil, nil, brokenArchive(fmt.Errorf("index: %w", err))
+		return brokenArchive(fmt.Errorf("index: %w", err))
+	}
+	if l.n += len(im.Manifests); l.n > maxDescriptors {
+		return station.Errorf(station.ErrInvalid, "bad_archive", "The archive names more than %d images.", maxDescriptors)
 	}
 	for _, d := range im.Manifests {
 		switch {
 		case d.MediaType.IsIndex():
-			name, err := blobPath(d.Digest)
-			if err != nil {
-				return nil, nil, err
+			if err := l.nested(d, depth+1); err != nil {
+				return err
 			}
-			if depth >= maxIndexDepth {
-				return nil, nil, station.Errorf(station.ErrInvalid, "bad_archive", "The image's indexes are nested too deeply.")
-			}
-			data, err := readAll(b, name, d.Digest.String())
-			if err != nil {
-				return nil, nil, err
-			}
-			f, o, err := manifests(b, data, depth+1)
-			if err != nil {
-				return nil, nil, err
-			}
-			found, others = append(found, f...), append(others, o...)
 		case !d.MediaType.IsImage() && d.MediaType != "":
 		case d.Platform == nil || d.Platform.OS == "" || d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH:
-			found = append(found, d)
+			l.found = append(l.found, d)
 		case d.Platform.OS != "unknown": // attestations say unknown
-			others = append(others, d.Platform.String())
+			l.others = append(l.others, d.Platform.String())
 		}
 	}
-	return found, others, nil
+	return nil
+}
+
+func (l *lister) nested(d v1.Descriptor, depth int) error {
+	name, err := blobPath(d.Digest)
+	if err != nil {
+		return err
+	}
+	if depth > maxIndexDepth {
+		return station.Errorf(station.ErrInvalid, "bad_archive", "The image's indexes are nested too deeply.")
+	}
+	if l.seen[d.Digest] {
+		return nil
+	}
+	l.seen[d.Digest] = true
+	data, err := readAll(l.blobs, name, d.Digest.String())
+	if err != nil {
+		return err
+	}
+	return l.list(data, depth)
 }
 
 // saved is an entry of docker save's manifest.json.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -241,6 +242,55 @@ func TestImportRefusesAndLeavesNothing(t *testing.T) {
 		}
 		onlyThese(t, s)
 	}
+}
+
+// TestImportReadsEachIndexOnce: indexes that name each other many times are no
+// more work than their bytes.
+func TestImportReadsEachIndexOnce(t *testing.T) {
+	img := ociImage(t, runtime.GOARCH, tarOfEntries(t, system(t, "x")...))
+	for _, times := range []int{100, 20_000} {
+		l := layoutOf(t, addendum(img, runtime.GOARCH))
+		inner := blob(t, l, "index.json")
+		for range 2 { // the first is the image's, the others name the one before
+			d := v1.Descriptor{MediaType: "application/vnd.oci.image.index.v1+json", Size: int64(len(inner))}
+			var err error
+			if d.Digest, _, err = v1.SHA256(bytes.NewReader(inner)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(l, "blobs/sha256", d.Digest.Hex), inner, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if inner, err = json.Marshal(v1.IndexManifest{SchemaVersion: 2, Manifests: slices.Repeat([]v1.Descriptor{d}, times)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		root, err := os.OpenRoot(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		b := &counting{blobs: dirBlobs{root}}
+		_, err = choose(b, inner)
+		if times > maxDescriptors {
+			refused(t, err, "bad_archive")
+		} else if err != nil {
+			t.Error(err)
+		}
+		if b.n > 2 {
+			t.Errorf("%d files were read", b.n)
+		}
+	}
+}
+
+// counting counts the files that are opened.
+type counting struct {
+	blobs
+	n int
+}
+
+func (c *counting) open(name string) (io.ReadCloser, int64, error) {
+	c.n++
+	return c.blobs.open(name)
 }
 
 func flip(b []byte, at int) []byte {

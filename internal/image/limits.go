@@ -16,12 +16,13 @@ import (
 type Limits struct {
 	Bytes    int64 // of all files, unpacked
 	Files    int64 // files, folders and links
+	Names    int64 // of memory for their paths, which are remembered
 	KeepFree int64 // bytes of the disk that are left free
 }
 
 // DefaultLimits leave room for every image that people work in, and none to a
 // bomb.
-var DefaultLimits = Limits{Bytes: 32 << 30, Files: 3_000_000, KeepFree: 1 << 30}
+var DefaultLimits = Limits{Bytes: 32 << 30, Files: 3_000_000, Names: 1 << 30, KeepFree: 1 << 30}
 
 const (
 	maxPath      = 4095 // PATH_MAX without its NUL
@@ -40,6 +41,9 @@ func (l Limits) orDefault() Limits {
 	if l.Files == 0 {
 		l.Files = DefaultLimits.Files
 	}
+	if l.Names == 0 {
+		l.Names = DefaultLimits.Names
+	}
 	if l.KeepFree == 0 {
 		l.KeepFree = DefaultLimits.KeepFree
 	}
@@ -53,6 +57,7 @@ type budget struct {
 	disk    *os.File // any file on the disk that fills
 	bytes   int64
 	files   int64
+	names   int64
 	unasked int64 // bytes since the disk was last looked at
 	buf     []byte
 }
@@ -66,6 +71,17 @@ func (b *budget) file() error {
 		return station.Errorf(station.ErrInvalid, "image_too_big", "The image has more than %d files and folders; the limit protects the disk.", b.limits.Files)
 	}
 	return b.spend(4096) // what an inode and its name take, roughly
+}
+
+// name accounts for paths that are remembered while an image is unpacked.
+func (b *budget) name(paths ...string) error {
+	for _, p := range paths {
+		b.names += int64(len(p))
+	}
+	if b.names > b.limits.Names {
+		return station.Errorf(station.ErrInvalid, "image_too_big", "The paths of the image's files are longer than %s in all; the limit protects the memory.", Bytes(b.limits.Names))
+	}
+	return nil
 }
 
 // take accounts for a file's bytes before they are written.

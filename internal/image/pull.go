@@ -113,6 +113,9 @@ func (p *puller) source(ctx context.Context) (*source, error) {
 	if err != nil {
 		return nil, p.explain(err)
 	}
+	if len(desc.Manifest) > maxJSON {
+		return nil, tooLongJSON("manifest", int64(len(desc.Manifest)))
+	}
 	img, err := desc.Image()
 	if err != nil {
 		if desc.MediaType.IsIndex() && !isNetwork(err) {
@@ -123,6 +126,11 @@ func (p *puller) source(ctx context.Context) (*source, error) {
 	m, err := img.Manifest()
 	if err != nil {
 		return nil, p.explain(err)
+	}
+	// It is read into memory as long as the manifest says that it is; a negative
+	// length is any.
+	if m.Config.Size < 0 || m.Config.Size > maxJSON {
+		return nil, tooLongJSON("configuration", m.Config.Size)
 	}
 	raw, err := img.RawConfigFile()
 	if err != nil {
@@ -146,6 +154,10 @@ func (p *puller) source(ctx context.Context) (*source, error) {
 			open: func(ctx context.Context) (io.ReadCloser, error) { return fetch.layer(ctx, d) }})
 	}
 	return assemble(digest.String(), cf, layers)
+}
+
+func tooLongJSON(what string, n int64) error {
+	return station.Errorf(station.ErrInvalid, "bad_archive", "The image's %s says that it is %d bytes long; no honest one is.", what, n)
 }
 
 // noPlatform says which platforms there are.

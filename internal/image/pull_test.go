@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -302,6 +303,54 @@ func TestPullRefusesAForgedManifest(t *testing.T) {
 	_, err = s.Pull(t.Context(), "x", h.host+"/a@"+digest.String(), quick, nil)
 	refused(t, err, "wrong_digest")
 	onlyThese(t, s)
+}
+
+// A configuration is read into memory, and may be as long as it likes nowhere.
+func TestPullRefusesAnEndlessConfiguration(t *testing.T) {
+	img, _ := big(t)
+	config, err := img.ConfigName()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, says := range []int64{-1, 1 << 40} {
+		h := newHub(t)
+		m, err := img.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m = m.DeepCopy()
+		m.Config.Size = says
+		forged, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.push(t, "a:1", img)
+		var sent atomic.Int64
+		h.before(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			switch {
+			case strings.Contains(r.URL.Path, "/manifests/"):
+				w.Header().Set("Content-Type", string(m.MediaType))
+				_, _ = w.Write(forged) // the client may have left
+			case strings.HasSuffix(r.URL.Path, "/blobs/"+config.String()):
+				w.WriteHeader(http.StatusOK)
+				for chunk := make([]byte, 1<<20); sent.Load() < 256<<20; { // no end, as far as a test may go
+					if _, err := w.Write(chunk); err != nil {
+						return
+					}
+					sent.Add(int64(len(chunk)))
+				}
+			default:
+				next.ServeHTTP(w, r)
+			}
+		})
+		s := newStore(t, Options{})
+		_, err = s.Pull(t.Context(), "x", h.host+"/a:1", quick, nil)
+		refused(t, err, "bad_archive")
+		if n := sent.Load(); n > 32<<20 {
+			t.Errorf("size %d: %s were read", says, Bytes(n))
+		}
+		onlyThese(t, s)
+	}
 }
 
 func TestPullTakesUpWhereTheConnectionBroke(t *testing.T) {

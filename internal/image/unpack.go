@@ -100,6 +100,9 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, r io.Reader) error 
 	if err := u.budget.file(); err != nil {
 		return err
 	}
+	if err := u.budget.name(name); err != nil {
+		return err
+	}
 	if name == "." {
 		return nil // the root is ours: 0755, whatever the archive's folder was
 	}
@@ -130,6 +133,9 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, r io.Reader) error 
 
 // put makes one entry at a resolved path, in the place of what is there.
 func (u *unpacker) put(ctx context.Context, at string, h *tar.Header, r io.Reader) error {
+	if err := u.budget.name(at); err != nil {
+		return err
+	}
 	old, err := u.root.Lstat(at)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

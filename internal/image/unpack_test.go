@@ -244,6 +244,21 @@ func TestUnpackRefusesBombs(t *testing.T) {
 		}
 		refused(t, err, "image_too_big")
 	}
+	// Names are remembered: they cost memory even where they cost no disk. Through a
+	// link they grow.
+	long := strings.Repeat(strings.Repeat("n", 200)+"/", 10)
+	names := []entry{file(long+"x", ""), symlink("s", long)}
+	for i := range 30 {
+		names = append(names, file("s/"+strconv.Itoa(i), ""))
+	}
+	for limit, fits := range map[int64]bool{30_000: false, 100_000: true} {
+		_, err := newRoom(t).unpack(t, Limits{Names: limit}, tarOfEntries(t, names...))
+		if fits && err != nil {
+			t.Error(err)
+		} else if !fits {
+			refused(t, err, "image_too_big")
+		}
+	}
 	r := newRoom(t)
 	_, err := r.unpack(t, small, tarOfEntries(t, file("a", strings.Repeat("x", 600<<10))), tarOfEntries(t, file("b", strings.Repeat("x", 600<<10))))
 	refused(t, err, "image_too_big") // over layers too
