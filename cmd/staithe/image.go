@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -77,7 +79,18 @@ func inUseBy(data string) func(rootfs string) bool {
 	}
 }
 
-const maxSizeUsage = "refuse an image that unpacks to more than so many `gigabytes`"
+// maxSizeFlag is the flag with which a person moves the limit; sizeLimit reads it.
+func maxSizeFlag(c *cobra.Command) *int64 {
+	return c.Flags().Int64("max-size", image.DefaultLimits.Bytes/1e9, "refuse an image that unpacks to more than so many `gigabytes`")
+}
+
+func sizeLimit(gigabytes int64) (image.Limits, error) {
+	const most = 1_000_000
+	if gigabytes < 1 || gigabytes > most {
+		return image.Limits{}, station.Errorf(station.ErrInvalid, "bad_size", "--max-size is 1 to %d gigabytes, not %d.", most, gigabytes)
+	}
+	return image.Limits{Bytes: gigabytes * 1e9}, nil
+}
 
 func imageImportCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -100,9 +113,13 @@ and then nothing of it stays.`,
 		Args: cobra.ExactArgs(2),
 	}
 	loader := configFlags(c)
-	most := c.Flags().Int64("max-size", image.DefaultLimits.Bytes/1e9, maxSizeUsage)
+	most := maxSizeFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := openImages(loader, image.Limits{Bytes: *most * 1e9})
+		limits, err := sizeLimit(*most)
+		if err != nil {
+			return err
+		}
+		s, err := openImages(loader, limits)
 		if err != nil {
 			return err
 		}
@@ -127,11 +144,15 @@ Nothing pulls by itself: to have what is new under a tag, pull again.`,
 	}
 	loader := configFlags(c)
 	var opts image.PullOptions
-	most := c.Flags().Int64("max-size", image.DefaultLimits.Bytes/1e9, maxSizeUsage)
+	most := maxSizeFlag(c)
 	c.Flags().BoolVar(&opts.PlainHTTP, "plain-http", false, "allow http without encryption; a registry on this machine may speak it anyway")
 	c.Flags().StringVar(&opts.Platform, "platform", "", "take this `variant`, such as linux/arm64/v8; other machines' images are refused")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := openImages(loader, image.Limits{Bytes: *most * 1e9})
+		limits, err := sizeLimit(*most)
+		if err != nil {
+			return err
+		}
+		s, err := openImages(loader, limits)
 		if err != nil {
 			return err
 		}
@@ -219,8 +240,8 @@ func showProgress(cmd *cobra.Command, do func(context.Context, func(image.Progre
 		fmt.Fprintf(out, "image: %s is at this version already\n", img.Name)
 	}
 	fmt.Fprintf(out, "image: %s\nversion: %s\ndigest: %s\nsize: %s in %d files\n", img.Name, img.Version, m.Digest, image.Bytes(m.Size), m.Files)
-	for what, n := range m.LeftOut {
-		fmt.Fprintf(out, "left out: %d %s\n", n, what)
+	for _, what := range slices.Sorted(maps.Keys(m.LeftOut)) {
+		fmt.Fprintf(out, "left out: %d %s\n", m.LeftOut[what], what)
 	}
 	if img.Older > 0 {
 		fmt.Fprintf(out, "older versions kept for sessions that run on them: %d\n", img.Older)

@@ -102,3 +102,16 @@ func TestProgressWithoutATerminalIsALinePerStep(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 }
+
+// A limit that is none must not be taken for the usual one, nor run over.
+func TestImageSizeLimitIsOne(t *testing.T) {
+	for _, size := range []string{"0", "-1", "9223372037", "1000001"} {
+		for _, args := range [][]string{{"import", "x", "/dev/null"}, {"pull", "x", "127.0.0.1:1/x"}} {
+			_, err := run(t, append([]string{"image", args[0], "--data", t.TempDir(), "--max-size=" + size}, args[1:]...)...)
+			var p *station.Problem
+			if !errors.As(err, &p) || p.Code != "bad_size" {
+				t.Errorf("%s %s: %v", args[0], size, err)
+			}
+		}
+	}
+}
