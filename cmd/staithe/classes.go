@@ -48,7 +48,7 @@ func networkMode(setting string, wayOut bool) station.NetworkMode {
 func warnUnisolated(log *slog.Logger, classes []station.Class) {
 	for _, c := range classes {
 		if c.Runtime == runtimeProcess {
-			log.Warn("no isolation: sessions of this class are processes of the server's own account, and can read and change all that it can; "+
+			log.Warn("no isolation: sessions of this class are plain processes of this machine, which no limit and no network policy holds; "+
 				"use it to develop staithe, never for code or people you do not trust", "class", c.Name, "runtime", c.Runtime)
 		}
 	}

@@ -67,7 +67,9 @@ test('a class is chosen with its boundary, its limits and its network in words',
   await dialog.getByRole('radio', { name: /^listed/ }).check()
   await dialog.getByText('Only db.example.org:5432.').waitFor()
   await dialog.getByRole('radio', { name: /^bare/ }).check()
-  await dialog.getByText(/can read and change all that it can/).waitFor()
+  await dialog.getByText(/nothing holds them/).waitFor()
+  await dialog.getByText('Nothing is out of reach', { exact: false }).waitFor()
+  assert.equal(await dialog.getByText(/other sessions are out of reach/).count(), 0)
   await accessible('class choice')
   await page.keyboard.press('Escape')
 })
@@ -84,6 +86,22 @@ test('a session says its class and why it is awake, and is kept awake and let go
   await accessible('session details')
   await dialog.getByRole('button', { name: 'End it' }).click()
   await dialog.getByText(/Kept awake until/).waitFor({ state: 'detached' })
+  await page.keyboard.press('Escape')
+})
+
+test('a look that failed is forgotten with the next that does not', async () => {
+  const look = /\/api\/v1\/sessions\/[a-z0-9]{12}$/
+  let fails = 0
+  await page.route(look, (route) => {
+    fails++
+    return route.fulfill({ status: 503, contentType: 'application/problem+json', json: { code: 'busy', detail: 'Not now, try again.' } })
+  })
+  await about('main')
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('Not now, try again.').waitFor()
+  assert.ok(fails > 0)
+  await page.unroute(look)
+  await dialog.getByText('Not now, try again.').waitFor({ state: 'detached' })
   await page.keyboard.press('Escape')
 })
 

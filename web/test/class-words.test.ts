@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Session, SessionClass } from '../src/lib/api/types'
-import { baseSentence, factsOf, idleSentence, limitRows, moment, networkSentence, size, span } from '../src/lib/state/class-words'
+import { baseSentence, factsOf, idleSentence, limitRows, moment, networkSentence, NO_ISOLATION, size, span } from '../src/lib/state/class-words'
 import { sleepWords, stateWords } from '../src/lib/state/session-words'
 
 const standard: SessionClass = {
@@ -53,6 +53,14 @@ describe('a class in words', () => {
     expect(factsOf(small)).toBe('memory without a limit · 1 core · listed hosts only · sudo')
   })
 
+  it('promises nothing where nothing isolates', () => {
+    const open = { ...standard, isolated: false, network: { mode: 'none', allow: [] } } as SessionClass
+    expect(limitRows(open)).toEqual([])
+    for (const text of [factsOf(open), networkSentence(open), baseSentence(open), NO_ISOLATION])
+      expect(text).not.toMatch(/12 GB|no network|None|own loopback|are out of reach|read-only|own account/)
+    expect(networkSentence({ ...open, network: { mode: 'internet', allow: [] } })).toBe(networkSentence(open))
+  })
+
   it('says every limit, also that there is none', () => {
     const rows = Object.fromEntries(limitRows(standard))
     expect(rows).toMatchObject({ Memory: '12 GB', Processes: '2,048', 'File watches': 'no limit' })
@@ -61,12 +69,12 @@ describe('a class in words', () => {
   })
 
   it('says how far it reaches', () => {
-    expect(networkSentence({ mode: 'none', allow: [] })).toMatch(/^None/)
-    expect(networkSentence({ mode: 'internet', allow: ['10.1.2.3'] })).toMatch(/out of reach\. Besides: 10\.1\.2\.3\.$/)
-    expect(networkSentence({ mode: 'allow-list', allow: ['example.org:443', '*.example.net'] })).toBe(
+    expect(networkSentence({ isolated: true, network: { mode: 'none', allow: [] } })).toMatch(/^None/)
+    expect(networkSentence({ isolated: true, network: { mode: 'internet', allow: ['10.1.2.3'] } })).toMatch(/out of reach\. Besides: 10\.1\.2\.3\.$/)
+    expect(networkSentence({ isolated: true, network: { mode: 'allow-list', allow: ['example.org:443', '*.example.net'] } })).toBe(
       'Only example.org:443, *.example.net. Everything else is refused.',
     )
-    expect(networkSentence({ mode: 'allow-list', allow: [] })).toMatch(/everything is refused/)
+    expect(networkSentence({ isolated: true, network: { mode: 'allow-list', allow: [] } })).toMatch(/everything is refused/)
   })
 
   it('says when it sleeps and what its programs are', () => {

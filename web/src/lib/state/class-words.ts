@@ -41,14 +41,16 @@ function cores(limits: Limits): string {
 
 const NETWORK: Record<string, string> = { none: 'no network', internet: 'internet', 'allow-list': 'listed hosts only' }
 
-/** A class in one short line. */
+/** A class in one short line. Where nothing isolates, nothing bounds. */
 export function factsOf(c: SessionClass): string {
+  if (!c.isolated) return 'the machine\u2019s memory · all cores · the machine\u2019s network'
   const memory = c.limits.memory ? `${size(c.limits.memory)} memory` : 'memory without a limit'
   return [memory, cores(c.limits), NETWORK[c.network.mode] ?? c.network.mode, ...(c.sudo ? ['sudo'] : [])].join(' · ')
 }
 
 /** How far its sessions reach. */
-export function networkSentence({ mode, allow }: SessionClass['network']): string {
+export function networkSentence({ network: { mode, allow }, isolated }: Pick<SessionClass, 'network' | 'isolated'>): string {
+  if (!isolated) return 'The machine\u2019s own. Nothing is out of reach that the server reaches, and nothing is refused.'
   const hosts = allow.join(', ')
   if (mode === 'internet') {
     const also = hosts ? ` Besides: ${hosts}.` : ''
@@ -65,8 +67,9 @@ export function idleSentence({ freeze_s, stop_s }: SessionClass['idle']): string
   return stop_s ? `${frozen} Stopped after ${span(stop_s)} asleep.` : frozen
 }
 
-/** Everything a class bounds, as name and value. */
+/** Everything a class bounds, as name and value: nothing where nothing isolates. */
 export function limitRows(c: SessionClass): Array<[string, string]> {
+  if (!c.isolated) return []
   const l = c.limits
   const or = (n: number, say: (n: number) => string) => (n ? say(n) : 'no limit')
   const count = (n: number) => or(n, (n) => n.toLocaleString('en'))
@@ -83,13 +86,15 @@ export function limitRows(c: SessionClass): Array<[string, string]> {
 }
 
 /** Where its programs come from. Its boundary says who they may become. */
-export function baseSentence({ base }: SessionClass): string {
+export function baseSentence({ base, isolated }: SessionClass): string {
+  if (!isolated) return 'The programs of the server. No limit holds them.'
   if (base === 'host') return 'The programs of the server, read-only.'
   return `The image ${base}, below a layer that ends with the sandbox; only the home lasts.`
 }
 
 export const NO_ISOLATION =
-  'Its programs run as the server\u2019s own account and can read and change all that it can. Use it only for code that you trust.'
+  'Its programs are processes of the server\u2019s own machine: they see its files, processes and network, and nothing holds them. ' +
+  'Use it only for code that you trust.'
 
 /** A moment in the person's own clock: the time alone when it is today. */
 export function moment(iso: string, now = new Date()): string {

@@ -14,9 +14,14 @@ class Classes {
     return session ? this.list.find(({ name }) => name === session.class) : undefined
   }
 
-  /** Whether there is something to choose: one more that can be had, besides the default. */
+  /** Whether there is something to choose: one that can be had, besides the default. */
   get choice(): boolean {
-    return this.list.filter(({ available }) => available).length > 1
+    return this.list.some((c) => c.available && !c.default)
+  }
+
+  /** What is chosen before anybody chooses: the default, or what can be had instead. */
+  get first(): SessionClass | undefined {
+    return this.default?.available ? this.default : (this.list.find(({ available }) => available) ?? this.default)
   }
 
   get default(): SessionClass | undefined {
