@@ -44,6 +44,22 @@ func (k *Locks[K]) Lock(ctx context.Context, key K) (unlock func(), err error) {
 	}
 }
 
+// TryLock is Lock that does not wait: ok is false when somebody else holds the
+// key or waits for it.
+func (k *Locks[K]) TryLock(key K) (unlock func(), ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held[key] != nil {
+		return nil, false
+	}
+	if k.held == nil {
+		k.held = map[K]*holder{}
+	}
+	h := &holder{turn: make(chan struct{}, 1), users: 1}
+	k.held[key] = h
+	return func() { h.turn <- struct{}{}; k.leave(key, h) }, true
+}
+
 func (k *Locks[K]) leave(key K, h *holder) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

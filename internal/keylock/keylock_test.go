@@ -24,7 +24,18 @@ func TestLocks(t *testing.T) {
 	if _, err := k.Lock(ctx, id); err == nil {
 		t.Error("locked twice")
 	}
+	if _, ok := k.TryLock(id); ok {
+		t.Error("locked twice by trying")
+	}
 	unlock()
+	tried, ok := k.TryLock(id)
+	if !ok {
+		t.Fatal("a free one was not had")
+	}
+	if _, err := k.Lock(ctx, id); err == nil {
+		t.Error("locked beside who tried")
+	}
+	tried()
 
 	n, all := 0, sync.WaitGroup{}
 	for range 100 {

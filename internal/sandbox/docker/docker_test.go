@@ -163,13 +163,14 @@ func (s *service) stop() {
 // able is what a container service honestly cannot do.
 func able(kind Kind) sandboxtest.Abilities {
 	return sandboxtest.Abilities{
-		NoUserNS:   "the service maps no user ids of ours: the guest is the host's root with four capabilities",
-		NoOOMName:  "the service does not say what was killed",
-		NoPTYs:     "the service's devpts has no limit",
-		NoInotify:  "without a user namespace there is no limit of a sandbox's own",
-		NoImage:    "the provider takes no images yet",
-		NoSudo:     "without a user namespace root inside would be the host's",
-		NoLogBound: "",
+		NoUserNS:    "the service maps no user ids of ours: the guest is the host's root with four capabilities",
+		NoOOMName:   "the service does not say what was killed",
+		NoPTYs:      "the service's devpts has no limit",
+		NoInotify:   "without a user namespace there is no limit of a sandbox's own",
+		NoImage:     "the provider takes no images yet",
+		NoSudo:      "without a user namespace root inside would be the host's",
+		NoLogBound:  "",
+		LateService: "the service may still be making the container that a killed server asked for, under the same name",
 	}
 }
 

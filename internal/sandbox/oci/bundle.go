@@ -41,6 +41,9 @@ func (r *Runtime) writeBundle(dir string, spec sandbox.Spec, p *prepared, made p
 	if err != nil {
 		return fmt.Errorf("encode bundle: %w", err)
 	}
+	if err := writeNotes(dir, notes{Limits: spec.Limits, UIDRange: spec.UIDRange, Base: p.base, Image: spec.Base != ""}); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), b, 0o600)
 }
 

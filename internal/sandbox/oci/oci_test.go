@@ -72,17 +72,11 @@ func TestAbuse37_ForkBombIsHeld(t *testing.T) { each(t, sandboxtest.ForkBombIsHe
 
 func TestAbuse38_KernelIsClosed(t *testing.T) { each(t, sandboxtest.KernelIsClosed) }
 
-func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) {
-	each(t, func(t *testing.T, open sandboxtest.Open, able sandboxtest.Abilities) {
-		sandboxtest.GuestSurvives(t, open, able, "TestChild")
-	})
-}
+func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) { eachKilled(t, sandboxtest.GuestSurvives) }
 
-func TestAbuse40_FreezeSurvivesTheGateway(t *testing.T) {
-	each(t, func(t *testing.T, open sandboxtest.Open, able sandboxtest.Abilities) {
-		sandboxtest.FreezeSurvives(t, open, able, "TestChild")
-	})
-}
+func TestAbuse40_FreezeSurvivesTheGateway(t *testing.T) { eachKilled(t, sandboxtest.FreezeSurvives) }
+
+func TestAbuse40_KilledInTheMiddleOfAStart(t *testing.T) { eachKilled(t, sandboxtest.KilledStarts) }
 
 func TestAbuse40_StopWithoutNotes(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -119,10 +113,23 @@ func TestStopIsQuiet(t *testing.T) {
 	}
 }
 
-// TestChild is the gateway that TestAbuse40_GuestSurvivesTheGateway kills. Its
-// engine is the default: that of either survives alike.
+// childEngineEnv names the engine of a gateway that is killed.
+const childEngineEnv = "STAITHE_TEST_ENGINE"
+
+// eachKilled runs a test with every engine, whose child test has that engine too.
+func eachKilled(t *testing.T, f func(t *testing.T, open sandboxtest.Open, able sandboxtest.Abilities, childTest string)) {
+	for _, kind := range engineKinds {
+		t.Run(string(kind), func(t *testing.T) {
+			needEngine(t, kind)
+			t.Setenv(childEngineEnv, string(kind))
+			f(t, opener(t, string(kind)), abilities(kind), "TestChild")
+		})
+	}
+}
+
+// TestChild is the gateway that tests kill.
 func TestChild(t *testing.T) {
 	if os.Getenv("SANDBOXTEST_CHILD") != "" {
-		sandboxtest.Child(t, opener(t, ""))
+		sandboxtest.Child(t, opener(t, os.Getenv(childEngineEnv)))
 	}
 }

@@ -27,6 +27,9 @@ type record struct {
 	UIDRange *int `json:"uid_range,omitempty"`
 	// Unenforced says which asked limits do not hold, see sandbox.Usage.
 	Unenforced string `json:"unenforced,omitempty"`
+	// Unfinished says that the engine has run, but what a start does after that
+	// may be missing.
+	Unfinished bool `json:"unfinished,omitempty"`
 }
 
 // newRecord notes a live process.
@@ -35,7 +38,7 @@ func newRecord(pid int, eng engine, base string) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	return record{Process: guest, Kind: eng.kind, Engine: eng.path, Base: base}, nil
+	return record{Process: guest, Kind: eng.kind, Engine: eng.path, Base: base, Unfinished: true}, nil
 }
 
 func (rec record) write(dir string) error {

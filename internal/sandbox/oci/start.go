@@ -53,7 +53,7 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 	if err != nil {
 		return err
 	}
-	if info.Running {
+	if info.Running && !unfinished(r.dir(spec.Session)) {
 		return nil
 	}
 	if err := r.destroy(ctx, spec.Session); err != nil {
@@ -67,7 +67,7 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 		}
 		return err
 	}
-	return nil
+	return r.finished(spec.Session)
 }
 
 // create makes everything on disk and runs the engine.

@@ -52,6 +52,9 @@ func (r *Runtime) Find(ctx context.Context, id station.ID) (info sandbox.Info, t
 		return info, false, nil
 	}
 	r.boundLog(id)
+	if unfinished(r.dir(id)) {
+		r.adopt(ctx, id)
+	}
 	info, err = r.find(ctx, id)
 	return info, true, err
 }
@@ -146,6 +149,9 @@ func (r *Runtime) destroy(ctx context.Context, id station.ID) error {
 		return nil
 	}
 	var errs []error
+	if _, err := readRecord(r.dir(id)); err != nil { // a start, or its removal, that was cut off
+		errs = append(errs, r.endEngines(id))
+	}
 	rec, err := r.recordOf(ctx, id)
 	if err == nil && rec.PID > 1 {
 		err = rec.KillThen(stopLimit, func() { r.release(id) })

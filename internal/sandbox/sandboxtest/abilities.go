@@ -25,6 +25,7 @@ type Abilities struct {
 	OwnKernel   string // namespaces, limits and capabilities inside are those of a kernel of the sandbox's own, with numbers of its own
 	OOMEndsAll  string // when the memory is used up the whole sandbox ends
 	NoUserNS    string // no user namespace: the guest is the host's root, the person the home's owner
+	LateService string // a service may still be making the sandbox that a killed server asked it for
 	// Harmless names attacks (see testdata/probeguest), with their arguments or for
 	// any, that this provider lets succeed, because what they reach is the
 	// sandbox's own and not the host's.

@@ -300,7 +300,8 @@ func usable(t *testing.T, open Open, able Abilities) {
 }
 
 // Traceless wants nothing of a session on the host: no folder in the data
-// directory, no cgroup, no process that mentions it.
+// directory, no cgroup, no process that was called with it or has it in its
+// environment.
 func Traceless(t testing.TB, data string, session station.ID) {
 	t.Helper()
 	for _, root := range []string{data, "/sys/fs/cgroup"} {
@@ -314,10 +315,22 @@ func Traceless(t testing.TB, data string, session station.ID) {
 			t.Error(err)
 		}
 	}
+	for _, what := range processesOf(t, session) {
+		t.Errorf("of session %s: %s", session, what)
+	}
+}
+
+// processesOf lists the host's processes that were called with a session's id or
+// have it in their environment.
+func processesOf(t testing.TB, session station.ID) (out []string) {
+	t.Helper()
 	for _, pid := range pids(t) {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err == nil && strings.Contains(string(b), string(session)) {
-			t.Errorf("process %d is of session %s", pid, session)
+		// Any of these may be gone meanwhile: then it is none.
+		environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(string(environ)+string(cmdline), string(session)) {
+			out = append(out, fmt.Sprintf("process %d, %.200q", pid, cmdline))
 		}
 	}
+	return out
 }

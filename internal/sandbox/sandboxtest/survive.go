@@ -26,6 +26,7 @@ type childOrder struct {
 	Data   string
 	Spec   sandbox.Spec
 	Freeze bool // freeze and thaw the running sandbox again and again, not start it
+	Wait   bool // start it when a line comes on standard input
 }
 
 // Child is the gateway's side of GuestSurvives. A provider's test file has a
@@ -46,6 +47,18 @@ func Child(t *testing.T, open Open) {
 			if err := errors.Join(rt.Freeze(t.Context(), order.Spec.Session), rt.Thaw(t.Context(), order.Spec.Session)); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+	if order.Wait {
+		// The kills are to hit the start itself.
+		if p, ok := rt.(interface{ Prepare(context.Context) error }); ok {
+			if err := p.Prepare(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		os.Stdout.WriteString("ready\n")
+		if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if err := rt.Start(t.Context(), order.Spec); err != nil {
@@ -106,7 +119,7 @@ func FreezeSurvives(t *testing.T, open Open, able Abilities, childTest string) {
 	data := t.TempDir()
 	b := start(t, open(t, data), Spec(t, Home(t, 1), 1))
 	inside := b.processes(t, able)
-	order, err := json.Marshal(childOrder{data, b.Spec, true})
+	order, err := json.Marshal(childOrder{Data: data, Spec: b.Spec, Freeze: true})
 	if err != nil {
 		t.Fatal(err)
 	}
