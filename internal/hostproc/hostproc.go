@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -32,13 +33,35 @@ func Note(pid int) (Process, error) {
 	return Process{PID: pid, Start: start, Boot: BootID()}, nil
 }
 
-// Alive says whether the recorded process still runs.
+// Alive says whether the recorded process still runs. One of which that cannot
+// be told now, as when this process has no descriptor left to look with, counts
+// as alive: whoever takes it for dead removes what it works on.
 func (p Process) Alive() bool {
-	if p.PID <= 1 || p.Boot != BootID() {
+	if p.PID <= 1 {
 		return false
 	}
-	start, err := StartTime(p.PID)
-	return err == nil && start == p.Start
+	same, err := p.same()
+	return same || err != nil
+}
+
+// same looks whether the pid is still the noted process's. An error says that
+// this cannot be told.
+func (p Process) same() (bool, error) {
+	if errors.Is(unix.Kill(p.PID, 0), unix.ESRCH) {
+		return false, nil
+	}
+	start, dead, err := lookAtProcess(p.PID)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return false, nil
+	}
+	if err != nil || dead || start != p.Start {
+		return false, err
+	}
+	boot := BootID()
+	if boot == "" {
+		return false, fmt.Errorf("process %d: which run of the kernel this is cannot be read", p.PID)
+	}
+	return boot == p.Boot, nil
 }
 
 // Kill ends the process, and with it, if it is PID 1 of a namespace, everything in
@@ -86,12 +109,22 @@ func (p Process) open() (fd int, there bool, err error) {
 	if err != nil {
 		return -1, false, fmt.Errorf("process %d: %w", p.PID, err)
 	}
-	// Looked at behind the descriptor: the pid cannot change hands now.
-	if start, _, err := lookAtProcess(p.PID); err != nil || start != p.Start || p.Boot != BootID() {
-		unix.Close(fd)
-		return -1, false, nil
+	// Looked at behind the descriptor: the pid cannot change hands now. One that is
+	// dead and not reaped is there as well.
+	start, _, err := lookAtProcess(p.PID)
+	switch boot := BootID(); {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH):
+		err = nil
+	case err == nil && boot == "":
+		err = errors.New("which run of the kernel this is cannot be read")
+	case err == nil && start == p.Start && boot == p.Boot:
+		return fd, true, nil
 	}
-	return fd, true, nil
+	unix.Close(fd)
+	if err != nil {
+		return -1, false, fmt.Errorf("process %d: %w", p.PID, err)
+	}
+	return -1, false, nil
 }
 
 // signalAndWait signals the process behind a pidfd, waits for its end, and reaps
@@ -151,7 +184,7 @@ func lookAtProcess(pid int) (start uint64, dead bool, err error) {
 	return start, fields[0] == "Z" || fields[0] == "X", err
 }
 
-// BootID tells one run of the kernel from the next.
+// BootID tells one run of the kernel from the next; empty when it cannot be read.
 func BootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
