@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"staithe/internal/station"
 )
@@ -79,12 +80,12 @@ func findEngine(asked string) (engine, error) {
 				kind = k
 			}
 		}
-		out, err := exec.Command(path, "--version").Output()
+		out, err := askVersion(path)
 		if err != nil {
 			return engine{}, station.Errorf(station.ErrUnavailable, "runtime_broken",
 				"The container runtime %s does not run; reinstall it: %s.", path, kind.install()).Because(err)
 		}
-		version, _, _ := strings.Cut(string(out), "\n")
+		version, _, _ := strings.Cut(out, "\n")
 		return engine{kind, path, strings.TrimSpace(version)}, nil
 	}
 	if asked != "" && !slices.Contains(engineKinds, engineKind(asked)) {
@@ -93,6 +94,18 @@ func findEngine(asked string) (engine, error) {
 	}
 	return engine{}, station.Errorf(station.ErrUnavailable, "no_runtime",
 		"%s is not installed on the server; run: %s.", names[0], engineKind(names[0]).install())
+}
+
+// versionLimit bounds what takes some milliseconds; all starts wait for it.
+const versionLimit = 10 * time.Second
+
+func askVersion(path string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), versionLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.WaitDelay = lastWords
+	out, err := cmd.Output()
+	return string(out), err
 }
 
 // install is how an engine comes to a server.
@@ -148,6 +161,10 @@ type call struct {
 	extra []*os.File // descriptors from 3 on
 }
 
+// lastWords is how long the output of an engine that ended is waited for: what it
+// started, and did not end with it, may hold the other end.
+const lastWords = 2 * time.Second
+
 // run starts the engine on the thread and waits for it here, so that sandboxes
 // can be made at the same time. The engine gets nothing of this process: no
 // terminal, no process group, no environment.
@@ -157,6 +174,7 @@ func (e engine) run(ctx context.Context, t *mountThread, c call) error {
 	cmd.Dir = "/"
 	cmd.ExtraFiles = c.extra
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.WaitDelay = lastWords
 	var said bytes.Buffer
 	if c.log != nil {
 		cmd.Stdout, cmd.Stderr = c.log, c.log
@@ -182,6 +200,7 @@ func (e engine) state(ctx context.Context, t *mountThread, withCgroups bool, sta
 	defer cancel()
 	cmd := exec.CommandContext(ctx, e.path, append(e.globals(withCgroups, stateRoot), "state", string(session))...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.WaitDelay = lastWords
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	if err := t.do(cmd.Start); err != nil {

@@ -120,7 +120,7 @@ func (r *Runtime) settleOwner(ctx context.Context, p *prepared, spec sandbox.Spe
 }
 
 // inUse says whether a sandbox of the user runs or is being started. One whose
-// notes cannot be read counts as anyone's.
+// notes cannot be read counts as anyone's, and so does one that cannot be found.
 func (r *Runtime) inUse(spec sandbox.Spec) bool {
 	r.homes.mu.Lock()
 	starting := r.homes.using[spec.UIDRange]
@@ -128,7 +128,11 @@ func (r *Runtime) inUse(spec sandbox.Spec) bool {
 	if starting > 0 {
 		return true
 	}
-	for _, id := range r.names() {
+	ids, err := r.names()
+	if err != nil {
+		return true
+	}
+	for _, id := range ids {
 		if id == spec.Session {
 			continue // this one is only being made
 		}

@@ -162,10 +162,16 @@ func removeTree(ctx context.Context, dir string) error {
 }
 
 // BaseInUse says whether a sandbox runs, or half of one is left, on the image at
-// that path. It is safe for concurrent use.
+// that path. While that cannot be told it counts as used: what is removed below
+// a sandbox is gone from it. It is safe for concurrent use.
 func (r *Runtime) BaseInUse(rootfs string) bool {
-	for _, id := range r.names() {
-		if b, err := os.ReadFile(filepath.Join(r.dir(id), imageName)); err == nil && string(b) == rootfs {
+	ids, err := r.names()
+	if err != nil {
+		return true
+	}
+	for _, id := range ids {
+		b, err := os.ReadFile(filepath.Join(r.dir(id), imageName))
+		if err == nil && string(b) == rootfs || err != nil && !errors.Is(err, os.ErrNotExist) {
 			return true
 		}
 	}

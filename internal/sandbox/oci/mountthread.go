@@ -17,13 +17,14 @@ import (
 // where the caller is.
 type mountThread struct {
 	jobs chan func()
-	done chan struct{}
+	end  chan struct{} // closed to end it
+	done chan struct{} // closed when it ended
 }
 
 // newMountThread starts the thread, with host mounts still arriving there but
 // nothing going back, and runs setup on it.
 func newMountThread(setup func() error) (*mountThread, error) {
-	t := &mountThread{jobs: make(chan func()), done: make(chan struct{})}
+	t := &mountThread{jobs: make(chan func()), end: make(chan struct{}), done: make(chan struct{})}
 	up := make(chan error)
 	go t.run(setup, up)
 	if err := <-up; err != nil {
@@ -59,19 +60,32 @@ func (t *mountThread) run(setup func() error, up chan<- error) {
 		return
 	}
 	up <- nil
-	for job := range t.jobs {
-		job()
+	for {
+		select {
+		case job := <-t.jobs:
+			job()
+		case <-t.end:
+			return
+		}
 	}
 }
 
-// do runs f on the thread. It must not be called after close.
+// errClosed is what comes of a start or a stop that goes on while the runtime is
+// closed.
+var errClosed = errors.New("the server is ending")
+
+// do runs f on the thread, unless that was closed.
 func (t *mountThread) do(f func() error) error {
 	if t == nil {
 		return f()
 	}
 	result := make(chan error, 1)
-	t.jobs <- func() { result <- f() }
-	return <-result
+	select {
+	case t.jobs <- func() { result <- f() }:
+		return <-result
+	case <-t.end:
+		return errClosed
+	}
 }
 
 // close ends the thread and its namespace, and waits for that.
@@ -79,7 +93,7 @@ func (t *mountThread) close() {
 	if t == nil {
 		return
 	}
-	close(t.jobs)
+	close(t.end)
 	<-t.done
 }
 

@@ -164,10 +164,11 @@ func (r *Runtime) engineRoot(kind engineKind, session station.ID) string {
 }
 
 // keepBase says which bases may be in use. When a sandbox has no readable
-// record, any may be.
+// record, or not all sandboxes can be found, any may be.
 func (r *Runtime) keepBase() func(name string) bool {
-	used, all := map[string]bool{}, false
-	for _, id := range r.names() {
+	ids, err := r.names()
+	used, all := map[string]bool{}, err != nil
+	for _, id := range ids {
 		rec, err := readRecord(r.dir(id))
 		used[rec.Base] = true
 		all = all || err != nil
@@ -175,10 +176,12 @@ func (r *Runtime) keepBase() func(name string) bool {
 	return func(name string) bool { return all || used[name] }
 }
 
-// names finds every session of which there is a folder or engine state.
-func (r *Runtime) names() []station.ID {
+// names finds every session of which there is a folder or engine state. With an
+// error there may be more.
+func (r *Runtime) names() ([]station.ID, error) {
 	seen := map[station.ID]bool{}
 	var out []station.ID
+	var errs []error
 	dirs := []string{filepath.Join(r.data, "sandboxes")}
 	for _, kind := range engineKinds {
 		dirs = append(dirs, r.stateRoot(kind))
@@ -186,7 +189,7 @@ func (r *Runtime) names() []station.ID {
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			r.log.Warn("cannot look for sandboxes", "err", err)
+			errs = append(errs, fmt.Errorf("look for sandboxes: %w", err))
 		}
 		for _, e := range entries {
 			id := station.ID(e.Name())
@@ -196,5 +199,5 @@ func (r *Runtime) names() []station.ID {
 			}
 		}
 	}
-	return out
+	return out, errors.Join(errs...)
 }

@@ -30,19 +30,27 @@ func (r *Runtime) Stop(ctx context.Context, session station.ID) error {
 	return nil
 }
 
-// List finds every sandbox; see sandbox.Runtime.
+// List finds every sandbox; see sandbox.Runtime. One that cannot be looked at
+// hides no other.
 func (r *Runtime) List(ctx context.Context) ([]sandbox.Info, error) {
 	var out []sandbox.Info
-	for _, id := range r.names() {
+	var errs []error
+	ids, err := r.names()
+	if err != nil {
+		errs = append(errs, fmt.Errorf("%w: %w", sandbox.ErrUnknown, err))
+	}
+	for _, id := range ids {
 		info, there, err := r.Find(ctx, id)
-		if err != nil {
-			return nil, fmt.Errorf("look at sandbox %s: %w", id, err)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		if there {
+		if err != nil {
+			errs = append(errs, err)
+		} else if there {
 			out = append(out, info)
 		}
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // Find looks for one sandbox; see sandbox.Runtime. It waits for no operation:
@@ -55,7 +63,9 @@ func (r *Runtime) Find(ctx context.Context, id station.ID) (info sandbox.Info, t
 	if unfinished(r.dir(id)) {
 		r.adopt(ctx, id)
 	}
-	info, err = r.find(ctx, id)
+	if info, err = r.find(ctx, id); err != nil {
+		err = fmt.Errorf("%w: look at sandbox %s: %w", sandbox.ErrUnknown, id, err)
+	}
 	return info, true, err
 }
 
