@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"staithe/internal/egress"
+	"staithe/internal/rootlesstest"
 	"staithe/internal/station"
 )
 
@@ -109,7 +110,9 @@ func rootBox(t testing.TB) *exec.Cmd {
 	// The sandbox's uid must be able to execute it.
 	self := filepath.Join(testFolder, "box")
 	if _, err := os.Stat(self); err != nil {
-		copyProgram(t, "/proc/self/exe", self)
+		if err := rootlesstest.Copy("/proc/self/exe", self); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cmd := exec.Command(self)
 	m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: station.HostUID(7, 0), Size: station.UIDRangeSize}}
@@ -149,17 +152,6 @@ func rootlessBox(t testing.TB) *exec.Cmd {
 		t.Fatal(err)
 	}
 	return exec.Command("nsenter", "--user", "--net", "--target", pid, self)
-}
-
-func copyProgram(t testing.TB, from, to string) {
-	t.Helper()
-	b, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(to, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func (b *box) pid() int { return b.cmd.Process.Pid }
