@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -32,28 +31,17 @@ func newRecord(pid int, netns string, wish Path) (record, error) {
 }
 
 func (rec record) write(dir string) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("encode record: %w", err)
-	}
-	return os.WriteFile(filepath.Join(dir, recordName), b, 0o600)
+	return hostproc.WriteRecord(filepath.Join(dir, recordName), rec)
 }
 
-// readRecord reads a folder's record. Half a one is as none: its process never
-// got its configuration, and has ended.
+// readRecord reads a folder's record. Without one, its process never got its
+// configuration, and has ended.
 func readRecord(dir string) (record, error) {
-	var rec record
-	b, err := os.ReadFile(filepath.Join(dir, recordName))
-	if err != nil {
-		return rec, err
+	rec, err := hostproc.ReadRecord[record](filepath.Join(dir, recordName))
+	if err == nil && rec.PID <= 1 {
+		err = errors.New("record: no pid")
 	}
-	if err := json.Unmarshal(b, &rec); err != nil {
-		return rec, fmt.Errorf("record: %w", err)
-	}
-	if rec.PID <= 1 {
-		return rec, errors.New("record: no pid")
-	}
-	return rec, nil
+	return rec, err
 }
 
 // nsIdentity tells one namespace from another while either is open.

@@ -198,13 +198,9 @@ func (r *Router) with(ctx context.Context, session station.ID, none error, f fun
 	return f(r.providers[i])
 }
 
-func noSandbox(kind error) error {
-	return station.Errorf(kind, "no_guest", "The session has no running sandbox; wake it.")
-}
-
 // Dial connects to the session's guest; see Runtime.
 func (r *Router) Dial(ctx context.Context, session station.ID) (conn net.Conn, err error) {
-	err = r.with(ctx, session, noSandbox(station.ErrUnavailable), func(rt Runtime) error {
+	err = r.with(ctx, session, NoGuest(station.ErrUnavailable, nil), func(rt Runtime) error {
 		conn, err = rt.Dial(ctx, session)
 		return err
 	})
@@ -213,7 +209,7 @@ func (r *Router) Dial(ctx context.Context, session station.ID) (conn net.Conn, e
 
 // Freeze freezes a sandbox; see Runtime.
 func (r *Router) Freeze(ctx context.Context, session station.ID) error {
-	return r.with(ctx, session, noSandbox(station.ErrNotFound), func(rt Runtime) error { return rt.Freeze(ctx, session) })
+	return r.with(ctx, session, NoGuest(station.ErrNotFound, nil), func(rt Runtime) error { return rt.Freeze(ctx, session) })
 }
 
 // Thaw ends a freeze; see Runtime.
@@ -223,7 +219,7 @@ func (r *Router) Thaw(ctx context.Context, session station.ID) error {
 
 // Usage measures a sandbox; see Runtime.
 func (r *Router) Usage(ctx context.Context, session station.ID) (u Usage, err error) {
-	err = r.with(ctx, session, noSandbox(station.ErrNotFound), func(rt Runtime) error {
+	err = r.with(ctx, session, NoGuest(station.ErrNotFound, nil), func(rt Runtime) error {
 		u, err = rt.Usage(ctx, session)
 		return err
 	})

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -172,21 +171,7 @@ func (r *Runtime) there(session station.ID) bool {
 
 // Dial connects to the guest's socket; see sandbox.Runtime.
 func (r *Runtime) Dial(ctx context.Context, session station.ID) (net.Conn, error) {
-	if !session.Valid() {
-		return nil, noGuest(station.ErrUnavailable, fmt.Errorf("bad session id %q", session))
-	}
-	conn, err := guestsock.Dial(ctx, r.path(session))
-	if err == nil {
-		return conn, nil
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, noGuest(station.ErrUnavailable, err)
-}
-
-func noGuest(kind, cause error) error {
-	return station.Errorf(kind, "no_guest", "The session has no running sandbox; wake it.").Because(cause)
+	return sandbox.DialGuest(ctx, session, func(ctx context.Context) (net.Conn, error) { return guestsock.Dial(ctx, r.path(session)) })
 }
 
 // List finds every sandbox: by the containers' labels, and by the folders of
@@ -252,18 +237,9 @@ func (r *Runtime) inspect(ctx context.Context, session station.ID) (sandbox.Info
 
 // read reads a session's record: its guest.
 func (r *Runtime) read(session station.ID) (hostproc.Process, error) {
-	var p hostproc.Process
-	b, err := os.ReadFile(filepath.Join(r.path(session), recordName))
-	if err != nil {
-		return p, err
-	}
-	return p, json.Unmarshal(b, &p)
+	return hostproc.ReadRecord[hostproc.Process](filepath.Join(r.path(session), recordName))
 }
 
 func (r *Runtime) write(session station.ID, p hostproc.Process) error {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("encode record: %w", err)
-	}
-	return os.WriteFile(filepath.Join(r.path(session), recordName), b, 0o600)
+	return hostproc.WriteRecord(filepath.Join(r.path(session), recordName), p)
 }

@@ -57,7 +57,7 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 	limited, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := r.create(limited, spec); err != nil {
-		err = explain(err)
+		err = sandbox.StartFailed(err)
 		// The person may have gone; the rubble must go all the same.
 		if e := r.destroy(context.WithoutCancel(ctx), spec.Session); e != nil {
 			err = fmt.Errorf("%w; and its remains: %w", err, e)
@@ -65,20 +65,6 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 		return err
 	}
 	return nil
-}
-
-// explain makes of a failed start a problem with a sentence.
-func explain(err error) error {
-	var p *station.Problem
-	switch {
-	case errors.Is(err, context.Canceled), errors.As(err, &p):
-		return err
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return station.Errorf(station.ErrNoSpace, "disk_full",
-			"The server's disk is full; free some space in its data directory and try again.").Because(err)
-	}
-	return station.Errorf(station.ErrUnavailable, "sandbox_failed",
-		"The session's sandbox could not be started; try again, and if it stays so, run staithe doctor on the server.").Because(err)
 }
 
 func (r *Runtime) create(ctx context.Context, spec sandbox.Spec) error {

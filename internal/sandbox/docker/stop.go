@@ -19,19 +19,7 @@ const stopLimit = 30 * time.Second
 
 // Stop ends a sandbox; see sandbox.Runtime.
 func (r *Runtime) Stop(ctx context.Context, session station.ID) error {
-	if !session.Valid() {
-		return nil // there can be none
-	}
-	unlock, err := r.locks.Lock(ctx, session)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	// Half a removal is worse than a late one.
-	if err := r.destroy(context.WithoutCancel(ctx), session); err != nil {
-		return fmt.Errorf("stop sandbox %s: %w", session, err)
-	}
-	return nil
+	return sandbox.StopInTurn(ctx, &r.locks, session, func(ctx context.Context) error { return r.destroy(ctx, session) })
 }
 
 // destroy removes the container and then the folder.
@@ -93,7 +81,7 @@ func (r *Runtime) Thaw(ctx context.Context, session station.ID) error {
 
 func (r *Runtime) turn(ctx context.Context, session station.ID, frozen bool) error {
 	if !session.Valid() || !r.there(session) {
-		return noGuest(station.ErrNotFound, fmt.Errorf("session %q", session))
+		return sandbox.NoGuest(station.ErrNotFound, fmt.Errorf("session %q", session))
 	}
 	unlock, err := r.locks.Lock(ctx, session)
 	if err != nil {
@@ -105,7 +93,7 @@ func (r *Runtime) turn(ctx context.Context, session station.ID, frozen bool) err
 	case err != nil:
 		return err
 	case !info.Running:
-		return noGuest(station.ErrNotFound, errors.New("it does not run"))
+		return sandbox.NoGuest(station.ErrNotFound, errors.New("it does not run"))
 	case info.Frozen == frozen:
 		return nil
 	case frozen:

@@ -27,7 +27,7 @@ func (r *Runtime) Usage(ctx context.Context, session station.ID) (sandbox.Usage,
 		return u, err
 	}
 	if !there || !info.Running {
-		return u, noGuest(station.ErrNotFound, errors.New("it does not run"))
+		return u, sandbox.NoGuest(station.ErrNotFound, errors.New("it does not run"))
 	}
 	res, err := r.api.ContainerStats(ctx, r.name(session), client.ContainerStatsOptions{})
 	if err != nil {

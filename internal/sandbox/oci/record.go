@@ -1,13 +1,14 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"staithe/internal/hostproc"
 )
@@ -32,37 +33,46 @@ type record struct {
 	Unfinished bool `json:"unfinished,omitempty"`
 }
 
-// newRecord notes a live process.
+// newRecord notes a live process that an engine has just started.
 func newRecord(pid int, eng engine, base string) (record, error) {
 	guest, err := hostproc.Note(pid)
+	if err == nil {
+		err = awaitOpen(guest)
+	}
 	if err != nil {
 		return record{}, err
 	}
 	return record{Process: guest, Kind: eng.kind, Engine: eng.path, Base: base, Unfinished: true}, nil
 }
 
-func (rec record) write(dir string) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("encode record: %w", err)
+// openLimit bounds the wait for an engine's child to become the guest.
+const openLimit = 10 * time.Second
+
+// awaitOpen waits until a process's namespaces can be entered. An engine may end
+// a moment before its child has executed the guest, and until then they are
+// closed to a server that is not root. What stays closed is for those to tell
+// who want to enter.
+func awaitOpen(p hostproc.Process) error {
+	for end := time.Now().Add(openLimit); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		_, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", p.PID))
+		if !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 	}
-	// Half a record is as none: then the engine's own state is asked.
-	return os.WriteFile(filepath.Join(dir, recordName), b, 0o600)
+	return nil
 }
 
+func (rec record) write(dir string) error {
+	return hostproc.WriteRecord(filepath.Join(dir, recordName), rec)
+}
+
+// readRecord reads a folder's record. Without one the engine's own state is asked.
 func readRecord(dir string) (record, error) {
-	var rec record
-	b, err := os.ReadFile(filepath.Join(dir, recordName))
-	if err != nil {
-		return rec, err
+	rec, err := hostproc.ReadRecord[record](filepath.Join(dir, recordName))
+	if err == nil && rec.PID <= 1 {
+		err = errors.New("record: no pid")
 	}
-	if err := json.Unmarshal(b, &rec); err != nil {
-		return rec, fmt.Errorf("record: %w", err)
-	}
-	if rec.PID <= 1 {
-		return rec, errors.New("record: no pid")
-	}
-	return rec, nil
+	return rec, err
 }
 
 // readPID reads the engine's pid file; 0 when there is none yet.

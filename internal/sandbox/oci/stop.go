@@ -15,19 +15,7 @@ import (
 
 // Stop ends a sandbox; see sandbox.Runtime.
 func (r *Runtime) Stop(ctx context.Context, session station.ID) error {
-	if !session.Valid() {
-		return nil // there can be none
-	}
-	unlock, err := r.locks.Lock(ctx, session)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	// Half a removal is worse than a late one.
-	if err := r.destroy(context.WithoutCancel(ctx), session); err != nil {
-		return fmt.Errorf("stop sandbox %s: %w", session, err)
-	}
-	return nil
+	return sandbox.StopInTurn(ctx, &r.locks, session, func(ctx context.Context) error { return r.destroy(ctx, session) })
 }
 
 // List finds every sandbox; see sandbox.Runtime. One that cannot be looked at
@@ -126,11 +114,11 @@ func (r *Runtime) recordOf(ctx context.Context, id station.ID) (record, error) {
 		if pid == 0 {
 			continue
 		}
-		rec, err := newRecord(pid, eng, "")
+		guest, err := hostproc.Note(pid)
 		if err != nil {
 			continue // it ended while we looked
 		}
-		return rec, nil
+		return record{Process: guest, Kind: eng.kind, Engine: eng.path}, nil
 	}
 	return record{}, nil
 }

@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,47 +85,16 @@ type record struct {
 }
 
 func (r *Runtime) read(session station.ID) (record, error) {
-	var rec record
-	b, err := os.ReadFile(filepath.Join(r.path(session), recordName))
-	if err != nil {
-		return rec, err
-	}
-	if err := json.Unmarshal(b, &rec); err != nil {
-		return record{}, fmt.Errorf("record: %w", err)
-	}
-	return rec, nil
+	return hostproc.ReadRecord[record](filepath.Join(r.path(session), recordName))
 }
 
-// write replaces the record whole.
 func (r *Runtime) write(session station.ID, rec record) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("encode record: %w", err)
-	}
-	path := filepath.Join(r.path(session), recordName)
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return hostproc.WriteRecord(filepath.Join(r.path(session), recordName), rec)
 }
 
 // Dial connects to the guest's socket; see sandbox.Runtime.
 func (r *Runtime) Dial(ctx context.Context, session station.ID) (net.Conn, error) {
-	if !session.Valid() {
-		return nil, noGuest(station.ErrUnavailable, fmt.Errorf("bad session id %q", session))
-	}
-	conn, err := guestsock.Dial(ctx, r.path(session))
-	if err == nil {
-		return conn, nil
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, noGuest(station.ErrUnavailable, err)
-}
-
-func noGuest(kind, cause error) error {
-	return station.Errorf(kind, "no_guest", "The session has no running sandbox; wake it.").Because(cause)
+	return sandbox.DialGuest(ctx, session, func(ctx context.Context) (net.Conn, error) { return guestsock.Dial(ctx, r.path(session)) })
 }
 
 // List finds every session's processes; see sandbox.Runtime.

@@ -52,7 +52,7 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 		err = ctx.Err() // who asked has gone: nothing is to be left
 	}
 	if err != nil {
-		err = explain(err)
+		err = sandbox.StartFailed(err)
 		if e := r.destroy(spec.Session); e != nil {
 			err = fmt.Errorf("%w; and its remains: %w", err, e)
 		}
@@ -70,18 +70,6 @@ func (r *Runtime) check(spec sandbox.Spec) error {
 		return station.Errorf(station.ErrInvalid, "bad_sandbox", "The runtime %q has no images and no sudo; take a session class of another runtime.", Name)
 	}
 	return sandbox.CheckSpec(spec)
-}
-
-func explain(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return station.Errorf(station.ErrNoSpace, "disk_full",
-			"The server's disk is full; free some space in its data directory and try again.").Because(err)
-	}
-	return station.Errorf(station.ErrUnavailable, "sandbox_failed",
-		"The session could not be started; try again, and if it stays so, look into the server's log.").Because(err)
 }
 
 // launch makes the folder and starts the guest in it.

@@ -20,18 +20,7 @@ const stopLimit = 15 * time.Second
 
 // Stop ends everything of a session; see sandbox.Runtime.
 func (r *Runtime) Stop(ctx context.Context, session station.ID) error {
-	if !session.Valid() {
-		return nil // there can be none
-	}
-	unlock, err := r.locks.Lock(ctx, session)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := r.destroy(session); err != nil {
-		return fmt.Errorf("stop session %s: %w", session, err)
-	}
-	return nil
+	return sandbox.StopInTurn(ctx, &r.locks, session, func(context.Context) error { return r.destroy(session) })
 }
 
 // destroy ends a session's processes and removes its folder. Where there is no
@@ -148,7 +137,7 @@ func (r *Runtime) Thaw(ctx context.Context, session station.ID) error {
 // station.ErrNotFound when its guest does not run.
 func (r *Runtime) running(ctx context.Context, session station.ID) (unlock func(), rec record, err error) {
 	if !session.Valid() {
-		return nil, rec, noGuest(station.ErrNotFound, fmt.Errorf("bad session id %q", session))
+		return nil, rec, sandbox.NoGuest(station.ErrNotFound, fmt.Errorf("bad session id %q", session))
 	}
 	if unlock, err = r.locks.Lock(ctx, session); err != nil {
 		return nil, rec, err
@@ -157,7 +146,7 @@ func (r *Runtime) running(ctx context.Context, session station.ID) (unlock func(
 		return unlock, rec, nil
 	}
 	unlock()
-	return nil, rec, noGuest(station.ErrNotFound, err)
+	return nil, rec, sandbox.NoGuest(station.ErrNotFound, err)
 }
 
 // clockTicks is USER_HZ, which is 100 on every architecture that Go runs on.
@@ -167,11 +156,11 @@ const clockTicks = 100
 func (r *Runtime) Usage(_ context.Context, session station.ID) (sandbox.Usage, error) {
 	none := sandbox.Usage{CPU: -1, Memory: -1, PIDs: -1, Read: -1, Write: -1, OOMKills: -1}
 	if !session.Valid() {
-		return none, noGuest(station.ErrNotFound, fmt.Errorf("bad session id %q", session))
+		return none, sandbox.NoGuest(station.ErrNotFound, fmt.Errorf("bad session id %q", session))
 	}
 	rec, err := r.read(session)
 	if err != nil || !rec.Guest.Alive() {
-		return none, noGuest(station.ErrNotFound, err)
+		return none, sandbox.NoGuest(station.ErrNotFound, err)
 	}
 	found, err := tree(session, rec.Guest)
 	if err != nil {
