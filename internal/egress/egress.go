@@ -76,25 +76,22 @@ type Refusal struct {
 	Last    time.Time `json:"last"`
 }
 
-// Config is what a way out's process reads from its standard input, in JSON,
-// before it does anything.
+// Config is what a way out's process reads from its control socket, in JSON,
+// before it does anything. The descriptors that it works on come with the first
+// byte (SCM_RIGHTS, unix(7)): in this order a listening unix socket that answers
+// with a Status, the sandbox's network namespace, and what Owner and Until say.
 type Config struct {
 	Session    station.ID
 	Policy     station.NetworkPolicy
 	ResolvConf string // the host's resolver configuration
 	Path       Path   // auto or userspace
-	Owner      bool   // OwnerFD is a user namespace to work in
-	Until      bool   // UntilFD is the process with whose end this one ends
+	Owner      bool   // there is a user namespace to work in
+	Until      bool   // there is a pidfd of the process with whose end this one ends
 }
 
-// The descriptors that a way out's process starts with.
-const (
-	ReadyFD  = 3 + iota // a pipe: one Ready in JSON, then closed
-	StatusFD            // a listening unix socket that answers with a Status
-	NetNSFD             // the sandbox's network namespace
-	OwnerFD             // the user namespace that owns it, if Config.Owner
-	UntilFD             // a pidfd, if Config.Until
-)
+// ControlFD is the control socket in a way out's process: the Config comes from
+// there, one Ready goes back, and both ends close it.
+const ControlFD = 0
 
 // Ready is what a way out's process says once: empty when the sandbox has its
 // network, else what failed.

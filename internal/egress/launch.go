@@ -13,86 +13,152 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"staithe/internal/station"
 )
 
-// launch starts the process and waits until it is ready. Its record is written
-// before it gets its configuration, without which it does nothing: should we be
-// killed in between, it ends.
-func (e *Egress) launch(ctx context.Context, spec Spec, sp spaces) error {
-	dir := e.path(spec.Session)
+// process is a way out's process that has no configuration yet: it has set itself
+// up as far as it can without one and waits. When the control socket is closed,
+// also by our death, it ends.
+type process struct {
+	cmd     *exec.Cmd
+	control *os.File // a stream socket, see Config
+	log     *os.File // what it writes on standard error
+}
+
+// launch makes the session's folder and starts its process.
+func (e *Egress) launch(id station.ID) (_ *process, err error) {
+	dir := e.path(id)
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer log.Close()
-	sock, err := listen(dir)
+	defer func() {
+		if err != nil {
+			log.Close()
+		}
+	}()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(pair[0], true) // our end waits with a deadline
+	}
 	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	control, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
+	defer theirs.Close()
+	cmd := exec.Command(e.binary)
+	cmd.Args = []string{"staithe-egress"}
+	// The session is for those who look at the host's processes.
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "STAITHE_SESSION=" + string(id)}
+	cmd.Dir = "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		control.Close()
+		return nil, fmt.Errorf("start %s: %w", e.binary, err)
+	}
+	return &process{cmd, control, log}, nil
+}
+
+// end ends a process that was not configured.
+func (p *process) end() {
+	p.kill()
+	p.control.Close()
+	p.log.Close()
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.cmd.Wait()         // that it was killed is no news
+}
+
+// configure gives the process its sandbox and waits until that has its network.
+// Its record is written before: should we be killed in between, the process ends.
+func (e *Egress) configure(ctx context.Context, p *process, spec Spec, sp spaces) (err error) {
+	defer p.log.Close()
+	defer p.control.Close()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w%s", err, said(p.log))
+		}
+	}()
+	sock, err := e.record(p, spec.Session, sp.identity)
+	if err != nil {
+		p.kill()
 		return err
 	}
 	defer sock.Close()
-	ready, readyChild, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("ready pipe: %w", err)
-	}
-	defer ready.Close()
-	defer readyChild.Close()
+	// From here on the process is the record's, not ours to wait for.
+	_ = p.cmd.Process.Release() // it only ever fails when called twice
 	config, err := json.Marshal(Config{Session: spec.Session, Policy: spec.Policy, ResolvConf: e.resolvConf, Path: e.wish,
 		Owner: sp.owner != nil, Until: sp.until != nil})
 	if err != nil {
 		return fmt.Errorf("encode the configuration: %w", err)
 	}
-
-	stdin, feed, err := os.Pipe()
+	if err := hand(p.control, config, sock, sp.net, sp.owner, sp.until); err != nil {
+		return fmt.Errorf("configure the process: %w", err)
+	}
+	r, err := waitReady(ctx, p.control)
 	if err != nil {
-		return fmt.Errorf("configuration pipe: %w", err)
-	}
-	defer stdin.Close()
-	defer feed.Close()
-	cmd := exec.Command(e.binary)
-	cmd.Args = []string{"staithe-egress"}
-	// The session is for those who look at the host's processes.
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "STAITHE_SESSION=" + string(spec.Session)}
-	cmd.Dir = "/"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, log, log
-	cmd.ExtraFiles = []*os.File{readyChild, sock, sp.net, sp.owner, sp.until}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", e.binary, err)
-	}
-	readyChild.Close()
-	stdin.Close()
-	rec, err := newRecord(cmd.Process.Pid, sp.identity, e.wish)
-	if err == nil {
-		err = rec.write(dir)
-	}
-	if err != nil {
-		_ = cmd.Process.Kill() // it may have ended by itself
-		_ = cmd.Wait()         // that it was killed is no news
-		return fmt.Errorf("record the process: %w%s", err, said(log))
-	}
-	// From here on the process is the record's, not ours to wait for.
-	_ = cmd.Process.Release() // it only ever fails when called twice
-	if _, err := feed.Write(config); err != nil {
-		return fmt.Errorf("configure the process: %w%s", err, said(log))
-	}
-	feed.Close()
-	r, err := waitReady(ctx, ready)
-	if err != nil {
-		return fmt.Errorf("%w%s", err, said(log))
+		return err
 	}
 	e.log.Info("the session has its way out", "session", spec.Session, "path", r.Path, "not_kernel", r.Why)
 	return nil
 }
 
+// record makes the status socket and writes down which process serves it.
+func (e *Egress) record(p *process, id station.ID, netns string) (*os.File, error) {
+	dir := e.path(id)
+	sock, err := listen(dir)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := newRecord(p.cmd.Process.Pid, netns, e.wish)
+	if err == nil {
+		err = rec.write(dir)
+	}
+	if err != nil {
+		sock.Close()
+		return nil, fmt.Errorf("record the process: %w", err)
+	}
+	return sock, nil
+}
+
+// hand sends the configuration and, with its first byte, the descriptors that
+// there are.
+func hand(control *os.File, config []byte, files ...*os.File) error {
+	var fds []int
+	for _, f := range files {
+		if f != nil {
+			fds = append(fds, int(f.Fd()))
+		}
+	}
+	raw, err := control.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendmsg(int(fd), config[:1], unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	if err = errors.Join(err, sent); err != nil {
+		return err
+	}
+	_, err = control.Write(config[1:])
+	return err
+}
+
 // waitReady reads what the process says once.
-func waitReady(ctx context.Context, ready *os.File) (Ready, error) {
-	stop := context.AfterFunc(ctx, func() { ready.Close() })
+func waitReady(ctx context.Context, control *os.File) (Ready, error) {
+	stop := context.AfterFunc(ctx, func() { control.Close() })
 	defer stop()
 	var r Ready
-	if err := json.NewDecoder(io.LimitReader(ready, maxStatus)).Decode(&r); err != nil {
+	if err := json.NewDecoder(io.LimitReader(control, maxStatus)).Decode(&r); err != nil {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}

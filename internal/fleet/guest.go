@@ -122,6 +122,9 @@ func (f *Fleet) startOn(ctx context.Context, s station.Session, spec sandbox.Spe
 	}
 	defer release()
 	spec.Base = base
+	if spec.Attach != nil {
+		f.network.Warm(ctx, s.ID) // a failed start is dismantled
+	}
 	return f.runtime.Start(ctx, spec)
 }
 

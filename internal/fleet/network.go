@@ -14,6 +14,9 @@ import (
 // Network makes and ends sessions' ways out. Every method is idempotent and
 // safe for concurrent use.
 type Network interface {
+	// Warm begins, without waiting, what can be done of a way out before there is
+	// a sandbox; a Start or Stop follows.
+	Warm(ctx context.Context, session station.ID)
 	// Start makes a session's way out; one that runs is left as it is.
 	Start(ctx context.Context, spec egress.Spec) error
 	// Stop ends it and removes what is left of it.

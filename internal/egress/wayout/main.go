@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -24,8 +23,6 @@ import (
 const (
 	// memoryLimit is what the collector tries to stay below.
 	memoryLimit = 96 << 20
-	// maxConfig bounds the configuration.
-	maxConfig = 1 << 20
 	// openFiles is enough for all flows, each of which has one socket here.
 	openFiles = 4096
 )
@@ -50,22 +47,24 @@ func Main(args []string, log *slog.Logger) error {
 	runtime.GOMAXPROCS(min(runtime.NumCPU(), 4))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	ready := os.NewFile(egress.ReadyFD, "ready")
-	err := run(ctx, ready, log)
+	control := os.NewFile(egress.ControlFD, "control")
+	err := run(ctx, control, log)
 	if err != nil {
 		// When it was ready before, nobody reads this.
-		_ = json.NewEncoder(ready).Encode(egress.Ready{Failed: err.Error()})
+		_ = json.NewEncoder(control).Encode(egress.Ready{Failed: err.Error()})
 	}
 	return err
 }
 
-func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
-	var cfg egress.Config
-	if err := json.NewDecoder(io.LimitReader(os.Stdin, maxConfig)).Decode(&cfg); err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
+func run(ctx context.Context, control *os.File, log *slog.Logger) error {
+	// Before the configuration comes: it comes when somebody waits.
+	st, err := newStack()
+	if err != nil {
+		return err
 	}
-	for fd := egress.ReadyFD; fd <= egress.UntilFD; fd++ {
-		unix.CloseOnExec(fd)
+	cfg, fds, err := receive(control)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -74,42 +73,45 @@ func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
 		return err
 	}
 	said := egress.Ready{Path: egress.PathUserspace}
-	way, err := takeKernelPath(cfg)
+	way, err := takeKernelPath(cfg, fds)
 	var l link
 	switch {
 	case err != nil:
 		said.Why = err.Error()
 		fallthrough
 	case way == nil:
-		if l, err = makeLink(cfg); err != nil {
+		if l, err = makeLink(cfg, fds); err != nil {
 			return err
 		}
 	}
 	// Held, they would keep the sandbox's namespaces alive.
-	unix.Close(egress.NetNSFD)
-	unix.Close(egress.OwnerFD)
+	unix.Close(fds.netns)
+	if cfg.Owner {
+		unix.Close(fds.owner)
+	}
 	if err := lockDown(log); err != nil {
 		return err
 	}
 	if way != nil {
+		st.Destroy()
 		said.Path = egress.PathKernel
 		s.serveKernel(way, cancel)
-	} else if err := s.serveUserspace(l, cancel); err != nil {
+	} else if err := s.serveUserspace(st, l, cancel); err != nil {
 		return err
 	}
 	if cfg.Until {
-		go func() { waitEnd(egress.UntilFD); cancel(nil) }()
+		go func() { waitEnd(fds.until); cancel(nil) }()
 	}
-	ln, err := net.FileListener(os.NewFile(egress.StatusFD, "status"))
+	ln, err := net.FileListener(os.NewFile(uintptr(fds.status), "status"))
 	if err != nil {
 		return fmt.Errorf("status socket: %w", err)
 	}
 	go s.serveStatus(ln)
-	debug.FreeOSMemory()
-	if err := json.NewEncoder(ready).Encode(said); err != nil {
+	if err := json.NewEncoder(control).Encode(said); err != nil {
 		return fmt.Errorf("tell the gateway: %w", err)
 	}
-	ready.Close()
+	control.Close()
+	debug.FreeOSMemory() // what the start needed
 	<-ctx.Done()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
@@ -119,7 +121,7 @@ func run(ctx context.Context, ready *os.File, log *slog.Logger) error {
 
 // takeKernelPath makes the kernel's path when it is wanted; nil: it is not. The
 // error is why it cannot be had here.
-func takeKernelPath(cfg egress.Config) (*router, error) {
+func takeKernelPath(cfg egress.Config, fds descriptors) (*router, error) {
 	switch {
 	case cfg.Path != egress.PathAuto:
 		return nil, nil
@@ -128,17 +130,17 @@ func takeKernelPath(cfg egress.Config) (*router, error) {
 	case os.Geteuid() != 0:
 		return nil, errors.New("the server is not root")
 	}
-	return plumbRouter(egress.NetNSFD, cfg.Session)
+	return plumbRouter(fds.netns, cfg.Session)
 }
 
-func makeLink(cfg egress.Config) (link, error) {
+func makeLink(cfg egress.Config, fds descriptors) (link, error) {
 	if cfg.Policy.Mode == station.NetworkNone {
 		return link{}, errors.New("the policy is none: there is no way out to make")
 	}
 	if cfg.Owner && os.Geteuid() != 0 {
-		return plumbAs(egress.OwnerFD, egress.NetNSFD)
+		return plumbAs(fds.owner, fds.netns)
 	}
-	return plumb(egress.NetNSFD)
+	return plumb(fds.netns)
 }
 
 // lockDown gives up all that carrying packets does not need. A process that was

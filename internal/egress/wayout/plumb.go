@@ -279,22 +279,17 @@ type linkMessage struct {
 }
 
 func receiveLink(fd int) (link, error) {
-	buf, oob := make([]byte, 512), make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := unix.Recvmsg(fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
+	buf := make([]byte, 512)
+	n, fds, err := receiveRights(fd, buf)
 	if err != nil {
 		return link{}, fmt.Errorf("receive the link: %w", err)
+	}
+	if len(fds) != 1 {
+		return link{}, fmt.Errorf("receive the link: %d descriptors came", len(fds))
 	}
 	var m linkMessage
 	if err := json.Unmarshal(buf[:n], &m); err != nil {
 		return link{}, fmt.Errorf("receive the link: %w", err)
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(messages) != 1 {
-		return link{}, errors.New("receive the link: no descriptor came")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return link{}, errors.New("receive the link: no descriptor came")
 	}
 	return link{fd: fds[0], mac: m.MAC, mtu: m.MTU}, nil
 }

@@ -58,9 +58,8 @@ func newServer(ctx context.Context, cfg egress.Config, log *slog.Logger) (*serve
 }
 
 // serveUserspace carries what comes over the link in a stack of our own.
-func (s *server) serveUserspace(l link, ended context.CancelCauseFunc) error {
-	st, err := newStack(l, s.pinged, ended)
-	if err != nil {
+func (s *server) serveUserspace(st *stack.Stack, l link, ended context.CancelCauseFunc) error {
+	if err := connect(st, l, s.pinged, ended); err != nil {
 		return err
 	}
 	return s.serve(st)

@@ -24,9 +24,22 @@ const nicID = 1
 // gsoMax is the largest segment that crosses the link whole.
 const gsoMax = 64 << 10
 
-// newStack makes the userspace stack on our end of the link. closed is told
-// when the link is gone.
-func newStack(l link, ping func(netip.Addr), closed func(error)) (*stack.Stack, error) {
+// newStack makes the userspace stack, on no link yet.
+func newStack() (*stack.Stack, error) {
+	s := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol, arp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
+	})
+	if err := configureTCP(s); err != nil {
+		s.Destroy()
+		return nil, err
+	}
+	return s, nil
+}
+
+// connect puts the stack on our end of the link. closed is told when the link is
+// gone.
+func connect(s *stack.Stack, l link, ping func(netip.Addr), closed func(error)) error {
 	ep, err := fdbased.New(&fdbased.Options{
 		FDs:                  []int{l.fd},
 		MTU:                  uint32(l.mtu),
@@ -41,20 +54,12 @@ func newStack(l link, ping func(netip.Addr), closed func(error)) (*stack.Stack, 
 		ClosedFunc:           func(err tcpip.Error) { closed(fmt.Errorf("the link is gone: %s", err)) },
 	})
 	if err != nil {
-		return nil, fmt.Errorf("link endpoint: %w", err)
+		return fmt.Errorf("link endpoint: %w", err)
 	}
-	s := stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol, arp.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
-	})
-	if err := configureStack(s, newGuard(ep, ping)); err != nil {
-		s.Destroy()
-		return nil, err
-	}
-	return s, nil
+	return configureLink(s, newGuard(ep, ping))
 }
 
-func configureStack(s *stack.Stack, ep stack.LinkEndpoint) error {
+func configureTCP(s *stack.Stack) error {
 	fixed := tcpip.TCPModerateReceiveBufferOption(false) // sizes are shared out by us
 	sack := tcpip.TCPSACKEnabled(true)
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: maxBuffer, Max: maxBuffer}
@@ -64,6 +69,10 @@ func configureStack(s *stack.Stack, ep stack.LinkEndpoint) error {
 			return fmt.Errorf("set up TCP: %s", err)
 		}
 	}
+	return nil
+}
+
+func configureLink(s *stack.Stack, ep stack.LinkEndpoint) error {
 	if err := s.CreateNIC(nicID, ep); err != nil {
 		return fmt.Errorf("make the interface: %s", err)
 	}

@@ -89,12 +89,14 @@ func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sand
 	if err != nil {
 		return err
 	}
-	defer home.done()
+	homeDone := sync.OnceFunc(home.done)
+	defer homeDone()
 	root, err := r.mountRoot(p, spec)
 	if err != nil {
 		return err
 	}
-	defer root.done()
+	rootDone := sync.OnceFunc(root.done)
+	defer rootDone()
 	if err := r.writeBundle(dir, spec, p, parts{limits: limits, home: home.source, root: root.path}); err != nil {
 		return err
 	}
@@ -110,6 +112,10 @@ func (r *Runtime) create(ctx context.Context, p *prepared, eng engine, spec sand
 	if err != nil {
 		return err
 	}
+	var unmounted sync.WaitGroup // the kernel takes its time for that
+	defer unmounted.Wait()
+	unmounted.Go(homeDone)
+	unmounted.Go(rootDone)
 	return r.finish(ctx, rec.PID, spec, limits)
 }
 
