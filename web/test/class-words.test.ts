@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Session, SessionClass } from '../src/lib/api/types'
 import { baseSentence, factsOf, idleSentence, limitRows, moment, networkSentence, NO_ISOLATION, size, span } from '../src/lib/state/class-words'
-import { sleepWords, stateWords } from '../src/lib/state/session-words'
+import { dismissable, sleepWords, stateWords } from '../src/lib/state/session-words'
 
 const standard: SessionClass = {
   name: 'standard',
@@ -107,4 +107,9 @@ describe('what a session is doing', () => {
   it('says why it failed', () => {
     expect(stateWords({ ...session, state: 'failed', reason: 'no room' } as Session)).toEqual({ title: 'Failed', why: 'No room.' })
   })
+})
+
+it('offers to take down only notices that go', () => {
+  expect(dismissable({ code: 'oom' })).toBe(true)
+  expect(dismissable({ code: 'class_gone' })).toBe(false) // the server says it again as long as it is so
 })

@@ -49,7 +49,9 @@ func checkEngine(name string, root bool) sandbox.Check {
 		if name == string(runc) || name == string(runsc) {
 			kind = engineKind(name)
 		}
-		return sandbox.Check{Name: "runtime", Detail: err.Error(), Fix: kind.install()}
+		// The sentence goes on with what to do, and so does the check.
+		detail, _, _ := strings.Cut(err.Error(), "; ")
+		return sandbox.Check{Name: "runtime", Detail: detail, Fix: kind.install()}
 	}
 	// It hands its files to the sandbox's root, whose uid is not its own.
 	if !root && eng.kind == runc {

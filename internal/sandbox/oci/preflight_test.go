@@ -33,6 +33,20 @@ func TestContainerIsSeen(t *testing.T) {
 	}
 }
 
+// A check's detail says what is wrong and its fix what to do: both once.
+func TestAMissingEngineSaysWhatToDoOnce(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, engine := range []string{"crun", "runsc", "other"} {
+		c := checkEngine(engine, true)
+		if c.OK {
+			t.Skipf("SKIP: %s is found outside of PATH too: %s", engine, c.Detail)
+		}
+		if c.Detail == "" || c.Fix == "" || strings.Contains(c.Detail, c.Fix) || strings.HasSuffix(c.Detail, ".") {
+			t.Errorf("%q: %q, to fix it: %q", engine, c.Detail, c.Fix)
+		}
+	}
+}
+
 // What is not enforced is said, with the exact way to have it.
 func TestCgroupsSayWhatDoesNotHold(t *testing.T) {
 	for _, c := range []struct {

@@ -27,3 +27,8 @@ export function sleepWords(reason: string, frozen: boolean | undefined): string 
   const found = frozen ? FROZEN : STOPPED
   return reason ? `${sentence(reason)} ${found}` : found
 }
+
+/** Whether a notice can be taken down: that the class is gone stays true. */
+export function dismissable({ code }: { code: string }): boolean {
+  return code !== 'class_gone'
+}
