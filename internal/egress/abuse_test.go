@@ -254,7 +254,7 @@ func TestAbuse36_AllowListByDNS(t *testing.T) {
 	}
 	// An address that an answer has besides is not remembered.
 	resolve(t, b, "alias.example")
-	refusedQuickly(t, b, "93.184.216.99:80")
+	refusedQuickly(t, b, cdnAddr+":80")
 	st, err := e.Status(t.Context(), spec.Session)
 	if err != nil || !slices.ContainsFunc(st.Refused, func(r egress.Refusal) bool {
 		return r.Name == "evil.example" && r.Network == "dns" && r.Address == "" && r.Count == 1

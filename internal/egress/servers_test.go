@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -222,9 +223,9 @@ func fillAnswers(out *dnsmessage.Message, name dnsmessage.Name, values []string,
 			to := dnsmessage.MustNewName(v)
 			out.Answers = append(out.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.CNAMEResource{CNAME: to}})
 			fillAnswers(out, to, zone[v], kind)
-			// An address that nobody asked for.
+			// An address that nobody asked for, and that answers.
 			h.Name = dnsmessage.MustNewName("other.example.")
-			out.Answers = append(out.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: [4]byte{93, 184, 216, 99}}})
+			out.Answers = append(out.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: netip.MustParseAddr(cdnAddr).As4()}})
 		case kind == dnsmessage.TypeA && !strings.Contains(v, ":"):
 			out.Answers = append(out.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: [4]byte(a.To4())}})
 		case kind == dnsmessage.TypeAAAA && strings.Contains(v, ":"):

@@ -34,7 +34,7 @@ const (
 // to the host and must not answer to a sandbox.
 var (
 	forbidden4 = []string{privateAddr, metaAddr, "172.16.5.5", "192.168.7.7", "100.64.9.9", "168.63.129.16", "198.18.3.3", "192.0.2.9", "203.0.113.9"}
-	forbidden6 = []string{private6, "fec0::7", "2001:db8::7", "64:ff9b::a01:203", "2002:a01:203::1", "2001:0:1::7"}
+	forbidden6 = []string{private6, "fec0::7", "2001:db8::7", "64:ff9b::a01:203", "2002:a01:203::1", "2001:0:1::7", "2606:2800:220:9:0:5efe:a01:203"}
 )
 
 // Which part this process plays.
