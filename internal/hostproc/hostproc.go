@@ -97,6 +97,16 @@ func (p Process) End(patience, limit time.Duration) error {
 	return signalAndWait(fd, p.PID, unix.SIGKILL, limit, func() {})
 }
 
+// Wait waits until the process has ended by itself, for at most limit.
+func (p Process) Wait(limit time.Duration) error {
+	fd, there, err := p.open()
+	if err != nil || !there {
+		return err
+	}
+	defer unix.Close(fd)
+	return waitExit(fd, limit)
+}
+
 // open makes a descriptor of the process; there is false when it has ended.
 func (p Process) open() (fd int, there bool, err error) {
 	if p.PID <= 1 {
@@ -147,7 +157,7 @@ func waitExit(fd int, limit time.Duration) error {
 	for {
 		left := time.Until(deadline)
 		if left <= 0 {
-			return errors.New("killed process does not end")
+			return errors.New("the process does not end")
 		}
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
 		if n > 0 {

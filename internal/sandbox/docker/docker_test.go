@@ -93,7 +93,10 @@ func (s *service) start(kind Kind) {
 			s.why = err.Error()
 			return
 		}
-		args = append(args, "env", "CONTAINERS_CONF="+conf, "podman", "--root", filepath.Join(s.dir, "root"), "--runroot", filepath.Join(s.dir, "run"),
+		// Its locks are a file in /dev/shm that all services of a machine share, and
+		// that would stay.
+		args = append(args, "sh", "-c", `mount -t tmpfs shm /dev/shm && exec "$@"`, "sh",
+			"env", "CONTAINERS_CONF="+conf, "podman", "--root", filepath.Join(s.dir, "root"), "--runroot", filepath.Join(s.dir, "run"),
 			"--tmpdir", filepath.Join(s.dir, "tmp"), "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc",
 			"--storage-driver", "overlay", "system", "service", "--time", "0", s.host)
 	}

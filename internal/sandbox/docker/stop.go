@@ -1,15 +1,19 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
+	"staithe/internal/hostproc"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 )
@@ -28,6 +32,10 @@ func (r *Runtime) destroy(ctx context.Context, session station.ID) error {
 	defer cancel()
 	folder := r.there(session)
 	guest, _ := r.read(session) // without it there is nothing more to wait for
+	id := ""                    // of the container, so far as the service says it
+	if c, err := r.api.ContainerInspect(ctx, r.name(session), client.ContainerInspectOptions{}); err == nil {
+		id = c.Container.ID
+	}
 	// A paused container cannot take a signal on every version.
 	_, _ = r.api.ContainerUnpause(ctx, r.name(session), client.ContainerUnpauseOptions{}) // not paused: not our worry
 	for {
@@ -50,7 +58,42 @@ func (r *Runtime) destroy(ctx context.Context, session station.ID) error {
 	if err := guest.Kill(stopLimit); guest.PID > 1 && err != nil {
 		return err
 	}
+	if err := awaitHelpers(id); err != nil {
+		r.log.Warn("a container is gone, and a process of the service for it still there", "session", session, "err", err)
+	}
 	return os.RemoveAll(r.path(session))
+}
+
+// helperLimit bounds the wait for what a service ran beside a container.
+const helperLimit = 5 * time.Second
+
+// awaitHelpers waits for the processes that a service runs beside a container
+// (conmon, a shim), which name it in their arguments and end a moment after it.
+// What only looks like one makes it wait in vain, and nothing worse.
+func awaitHelpers(container string) error {
+	if len(container) < 64 {
+		return nil // not an id that nothing else has
+	}
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		args, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(args, []byte(container)) {
+			continue // ended meanwhile, or another's
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			continue
+		}
+		if p, err := hostproc.Note(pid); err == nil { // else it has ended
+			if err := p.Wait(helperLimit); err != nil {
+				return fmt.Errorf("process %d: %w", pid, err)
+			}
+		}
+	}
+	return nil
 }
 
 // pause waits a moment before the service is asked again.

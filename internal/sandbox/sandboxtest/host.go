@@ -27,9 +27,16 @@ func pids(t testing.TB) []int {
 	return out
 }
 
+// pidNamespace names a process's pid namespace. It is kept open until the test
+// ends: the kernel gives the number of one that has gone to the next.
 func pidNamespace(t testing.TB, pid int) string {
 	t.Helper()
-	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	ns, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
