@@ -27,7 +27,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		r := newRoom(t)
 		abs := symlink("abs", filepath.Join(r.dir, "outside")) // no fuzzer guesses the path
-		u := newUnpacker(r.root, &budget{limits: Limits{Bytes: 1 << 16, Files: 200, KeepFree: 1}})
+		u := newUnpacker(r.root, &budget{limits: Limits{Bytes: 1 << 16, Files: 200, KeepFree: 1}.orDefault()})
 		for _, layer := range [][]byte{tarOfEntries(t, abs), one, two} {
 			if u.tar(context.Background(), bytes.NewReader(layer), true) != nil {
 				break

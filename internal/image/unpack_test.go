@@ -329,7 +329,7 @@ func TestUnpackKeepsSomeOfTheDiskFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	u := newUnpacker(r.root, &budget{limits: Limits{Bytes: 1 << 40, Files: 1e6, KeepFree: 1 << 60}, disk: d})
+	u := newUnpacker(r.root, &budget{limits: Limits{KeepFree: 1 << 60}.orDefault(), disk: d})
 	err = u.tar(context.Background(), bytes.NewReader(tarOfEntries(t, file("big", strings.Repeat("x", diskEvery+1)))), true)
 	refused(t, err, "disk_full")
 }
