@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"staithe/internal/guestapi"
 	"staithe/internal/station"
 )
 
@@ -18,12 +19,9 @@ func keepAwakeCommand() *cobra.Command {
 Inside a session the command keep-awake does the same. It wakes nothing.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var d time.Duration
-			if args[1] != "off" {
-				var err error
-				if d, err = time.ParseDuration(args[1]); err != nil || d < time.Second {
-					return station.Errorf(station.ErrInvalid, "bad_duration", "%q is no duration; say 2h, 90m or off.", args[1])
-				}
+			d, err := guestapi.ParseKeepAwake(args[1])
+			if err != nil {
+				return station.Errorf(station.ErrInvalid, "bad_duration", "%v.", err)
 			}
 			a, err := connect()
 			if err != nil {

@@ -193,12 +193,9 @@ func keepAwake(args []string) (string, error) {
 	if len(args) != 1 {
 		return "", errors.New("say for how long: keep-awake 2h, keep-awake 90m, or keep-awake off")
 	}
-	var d time.Duration
-	if args[0] != "off" {
-		var err error
-		if d, err = time.ParseDuration(args[0]); err != nil || d < 0 {
-			return "", fmt.Errorf("%q is no duration: say 2h, 90m or off", args[0])
-		}
+	d, err := guestapi.ParseKeepAwake(args[0])
+	if err != nil {
+		return "", err
 	}
 	dir := os.Getenv(runEnv)
 	if dir == "" {

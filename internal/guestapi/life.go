@@ -2,6 +2,7 @@ package guestapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -31,6 +32,19 @@ const (
 	// folders and commands.
 	MaxParkedJSON = MaxParked/3*4 + 4<<20
 )
+
+// ParseKeepAwake reads for how long a person wants a session kept awake: 2h, 90m;
+// off and 0 are 0, which ends it. The error is a sentence.
+func ParseKeepAwake(text string) (time.Duration, error) {
+	if text == "off" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second && d != 0 {
+		return 0, fmt.Errorf("%+.40q is no duration; say 2h, 90m or off", text)
+	}
+	return d, nil
+}
 
 // Activity says whether a session is in use. Rates are of the time since the
 // gateway asked before.
