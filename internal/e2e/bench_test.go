@@ -229,8 +229,11 @@ func BenchmarkThroughput(b *testing.B) {
 // BenchmarkSessionStart: from the request for a new session to the first byte
 // of its shell's prompt at the client.
 func BenchmarkSessionStart(b *testing.B) {
-	for _, runtime := range []string{"crun", "runc"} {
+	for _, runtime := range []string{"crun", "runc", "runsc"} {
 		b.Run(runtime, func(b *testing.B) {
+			if _, err := exec.LookPath(runtime); err != nil {
+				b.Skipf("SKIPPED: %s is not installed", runtime)
+			}
 			s := serve(b, "STAITHE_RUNTIME="+runtime)
 			api := s.bearer(s.token)
 			var start, prompt times

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"strconv"
@@ -32,7 +33,13 @@ func AsUser(uid, gid int, do func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		if unix.Setfsgid(gid) == nil && unix.Setfsuid(uid) == nil {
+		err := errors.Join(unix.Setfsgid(gid), unix.Setfsuid(uid))
+		if errors.Is(err, unix.ENOSYS) { // gVisor
+			onOtherThread(func() { asEffective(uid, gid, do) })
+			runtime.UnlockOSThread()
+			return
+		}
+		if err == nil {
 			do()
 		}
 		unix.Setfsuid(os.Geteuid())
@@ -46,4 +53,36 @@ func AsUser(uid, gid int, do func()) {
 		}
 	}()
 	<-done
+}
+
+// onOtherThread runs do on a thread that ends with it. The caller is locked to
+// its own, so that it is another, and never the main one, when that is the
+// caller's.
+func onOtherThread(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread never ends, and stands for the process in /proc.
+			onOtherThread(do)
+			runtime.UnlockOSThread()
+			return
+		}
+		do()
+	}()
+	<-done
+}
+
+// asEffective runs do with the user's ids as the thread's effective ones, for
+// good. The real and saved ids stay: they are what decides who may signal it.
+func asEffective(uid, gid int, do func()) {
+	const keep = ^uintptr(0)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, keep, uintptr(gid), keep); errno != 0 {
+		return
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
+		return
+	}
+	do()
 }
