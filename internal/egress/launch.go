@@ -99,7 +99,12 @@ func (e *Egress) configure(ctx context.Context, p *process, spec Spec, sp spaces
 	if err != nil {
 		return fmt.Errorf("encode the configuration: %w", err)
 	}
+	stop := context.AfterFunc(ctx, func() { p.control.Close() })
+	defer stop()
 	if err := hand(p.control, config, sock, sp.net, sp.owner, sp.until); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return fmt.Errorf("configure the process: %w", err)
 	}
 	r, err := waitReady(ctx, p.control)
@@ -153,10 +158,9 @@ func hand(control *os.File, config []byte, files ...*os.File) error {
 	return err
 }
 
-// waitReady reads what the process says once.
+// waitReady reads what the process says once. When ctx ends, somebody closes the
+// socket.
 func waitReady(ctx context.Context, control *os.File) (Ready, error) {
-	stop := context.AfterFunc(ctx, func() { control.Close() })
-	defer stop()
 	var r Ready
 	if err := json.NewDecoder(io.LimitReader(control, maxStatus)).Decode(&r); err != nil {
 		if ctx.Err() != nil {
