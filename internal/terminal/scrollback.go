@@ -9,21 +9,43 @@ import (
 // terminal and before any program: text and its colours, line by line, at most
 // limit bytes of the newest. What full-screen programs drew is left out, as is
 // all that asks, answers, switches modes, sets titles or clipboards, or draws
-// images. It begins at a line and ends with plain attributes. cut says that
-// there was more before out.
+// images. It begins at a line, or, of a line longer than limit, at a character,
+// and ends with plain attributes. cut says that there was more before out.
 func redrawable(out []byte, cut bool, limit int) []byte {
 	s := scanner{cut: cut}
 	s.scan(out)
 	b := s.dst
 	if len(b) > limit {
-		b = b[len(b)-limit:]
-		b = b[bytes.IndexByte(b, '\n')+1:]
+		b = newest(b, limit)
 	}
 	if len(b) == 0 {
 		return nil
 	}
 	// Character sets, links and colours end here.
 	return append(bytes.Clone(b), "\x0f\x1b(B\x1b[0m"...)
+}
+
+// newest is the end of what a scanner kept, at most limit bytes of it.
+func newest(b []byte, limit int) []byte {
+	cut := len(b) - limit
+	if line := bytes.IndexByte(b[cut:], '\n'); line >= 0 {
+		return b[cut+line+1:]
+	}
+	// One line: neither a sequence nor a character is cut in two.
+	from := max(0, cut-maxSequence-1)
+	if esc := bytes.LastIndexByte(b[from:cut], 0x1b); esc >= 0 {
+		var s scanner
+		for i := from + esc; i < len(b); i++ {
+			if s.take(b[i]); s.state == sbGround {
+				cut = max(cut, i+1)
+				break
+			}
+		}
+	}
+	for cut < len(b) && !utf8.RuneStart(b[cut]) {
+		cut++
+	}
+	return b[cut:]
 }
 
 const (

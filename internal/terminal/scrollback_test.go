@@ -123,3 +123,23 @@ func TestAnnounce(t *testing.T) {
 		term.Close()
 	})
 }
+
+// A line longer than what is kept is cut between two characters or sequences.
+func TestALongLineIsCutBetweenCharacters(t *testing.T) {
+	const colour, letter = "\x1b[38;5;208m", "\u20ac"
+	unit := colour + letter + "ab"
+	out := []byte(strings.Repeat(unit, 50))
+	for limit := len(unit) * 3; limit < len(unit)*5; limit++ {
+		got := string(redrawable(out, false, limit))
+		rest, _ := strings.CutSuffix(got, "\x0f\x1b(B\x1b[0m")
+		if len(rest) > limit || len(rest) < limit-len(unit) || !strings.HasSuffix(string(out), rest) {
+			t.Fatalf("limit %d: %q", limit, rest)
+		}
+		if !utf8.ValidString(rest) || !strings.HasPrefix(rest, colour) && !strings.HasPrefix(rest, letter) && !strings.HasPrefix(rest, "ab") && !strings.HasPrefix(rest, "b\x1b") {
+			t.Errorf("limit %d begins with %.20q", limit, rest)
+		}
+	}
+	if got := string(redrawable([]byte("one\n"+strings.Repeat("x", 10)), false, 12)); !strings.HasPrefix(got, "xxxxxxxxxx\x0f") {
+		t.Errorf("%q", got)
+	}
+}
