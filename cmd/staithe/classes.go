@@ -25,7 +25,11 @@ func classes(cfg config.Config, wayOut bool) ([]station.Class, error) {
 		if class.Runtime == "" {
 			class.Runtime = engine(cfg)
 		}
-		if err := class.Check(); err != nil {
+		checked := class
+		if c.Network == config.NetworkAuto { // also where it is none today
+			checked.Network.Mode = station.NetworkInternet
+		}
+		if err := checked.Check(); err != nil {
 			return nil, err
 		}
 		out = append(out, class)

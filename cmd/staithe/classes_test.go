@@ -79,9 +79,19 @@ func TestClassesThatCannotBe(t *testing.T) {
 		{"root.sudo=yes", "image"},
 		{"ci.allow=EXAMPLE.org", "lower-case"},
 		{"ci.allow=example.org:99999", "port"},
+		// The list is not what holds here: all of the internet would be open.
+		{"ci.allow=example.org", "allow-list"},
+		{"ci.allow=10.0.0.1, *.example.org:443", "allow-list"},
 	} {
-		if _, err := classes(load(t, "--class", c.set), true); err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want it to say %q", c.set, err, c.says)
+		for _, wayOut := range []bool{true, false} {
+			if _, err := classes(load(t, "--class", c.set), wayOut); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s: %v, want it to say %q", c.set, err, c.says)
+			}
+		}
+	}
+	for _, set := range []string{"ci.allow=10.0.0.1, 10.0.0.0/8, [fd00::1]:80, 10.0.0.2:443"} {
+		if _, err := classes(load(t, "--class", set), true); err != nil {
+			t.Errorf("%s: %v", set, err)
 		}
 	}
 }

@@ -54,7 +54,7 @@ type NetworkPolicy struct {
 	// Allow, for NetworkAllowList, holds host names ("git.example.org",
 	// "*.example.net" for those below), each with an optional ":port", and
 	// addresses or CIDRs. For NetworkInternet it opens further addresses, which
-	// may be private: an operator's own services.
+	// may be private: an operator's own services; names are refused there.
 	Allow []string
 }
 
@@ -93,8 +93,20 @@ func (c Class) Check() error {
 		if err := checkAllow(a); err != nil {
 			return bad("%v.", err)
 		}
+		// Who lists hosts means those alone, and would get all of the internet.
+		if c.Network.Mode == NetworkInternet && isName(a) {
+			return bad("allow has the host %+q, which counts with network = allow-list only; set that, or leave the host out: with internet it is reached anyway.", a)
+		}
 	}
 	return nil
+}
+
+// isName says whether an entry that checkAllow takes is a host's name.
+func isName(entry string) bool {
+	_, noPrefix := netip.ParsePrefix(entry)
+	_, noAddr := netip.ParseAddr(entry)
+	_, noPort := netip.ParseAddrPort(entry)
+	return noPrefix != nil && noAddr != nil && noPort != nil
 }
 
 // checkAllow takes what the session's network will take (egress/policy, whose
