@@ -18,6 +18,7 @@ import (
 	"github.com/creack/pty"
 
 	"staithe/internal/muxclient"
+	"staithe/internal/sandbox/docker/servicetest"
 	"staithe/internal/station"
 	"staithe/internal/wire"
 )
@@ -227,14 +228,17 @@ func BenchmarkThroughput(b *testing.B) {
 }
 
 // BenchmarkSessionStart: from the request for a new session to the first byte
-// of its shell's prompt at the client.
+// of its shell's prompt at the client. BenchmarkDockerRun is beside it.
 func BenchmarkSessionStart(b *testing.B) {
-	for _, runtime := range []string{"crun", "runc", "runsc"} {
+	for _, runtime := range []string{"crun", "runc", "runsc", "docker", "podman"} {
 		b.Run(runtime, func(b *testing.B) {
-			if _, err := exec.LookPath(runtime); err != nil {
+			env := []string{"STAITHE_RUNTIME=" + runtime}
+			if where := map[string]string{"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}[runtime]; where != "" {
+				env = append(env, where+"="+servicetest.Need(b, runtime))
+			} else if _, err := exec.LookPath(runtime); err != nil {
 				b.Skipf("SKIPPED: %s is not installed", runtime)
 			}
-			s := serve(b, "STAITHE_RUNTIME="+runtime)
+			s := serve(b, env...)
 			api := s.bearer(s.token)
 			var start, prompt times
 			for b.Loop() {

@@ -23,6 +23,7 @@ import (
 
 	"staithe/internal/muxclient"
 	"staithe/internal/muxclient/muxtest"
+	"staithe/internal/sandbox/docker/servicetest"
 	"staithe/internal/station"
 	"staithe/internal/wire"
 )
@@ -40,7 +41,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = path
-	os.Exit(m.Run())
+	code := m.Run()
+	servicetest.Stop()
+	os.Exit(code)
 }
 
 const password = "correct horse battery"

@@ -3,6 +3,7 @@ package docker
 import (
 	"testing"
 
+	"staithe/internal/sandbox/docker/servicetest"
 	"staithe/internal/sandbox/sandboxtest"
 )
 
@@ -11,7 +12,7 @@ func eachKilled(t *testing.T, f func(t *testing.T, open sandboxtest.Open, able s
 	for _, kind := range []Kind{Docker, Podman} {
 		t.Run(string(kind), func(t *testing.T) {
 			open := opener(t, kind)
-			t.Setenv(hostEnv+string(kind), services[kind].host)
+			t.Setenv(servicetest.HostEnv+string(kind), need(t, kind))
 			t.Setenv("STAITHE_TEST_KIND", string(kind))
 			f(t, open, able(kind), "TestChild")
 		})

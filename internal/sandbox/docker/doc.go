@@ -7,11 +7,15 @@
 // and none for shells, the same seccomp profile as package oci, no new
 // privileges.
 //
-// What is thinner than with package oci: the service maps no user ids of ours.
-// The guest is the host's uid 0 with four capabilities (unless the service itself
-// runs its containers in a user namespace), and the person is the account that
-// the home belongs to. Whoever may use the service's socket is root on the host:
-// so is the gateway, then.
+// What is thinner than with package oci: a service that is root maps no user ids
+// for us. The guest is the host's uid 0 with four capabilities, also where dockerd
+// is set up to map ids for all containers (userns-remap), since that would hide
+// the homes; the person is the account that the home belongs to. Whoever may use
+// such a service's socket is root on the host: so is the gateway, then.
+//
+// Podman that runs by an account that is not root puts the sandbox into a user
+// namespace of that account, in which the person is the account itself. Docker's
+// rootless mode cannot do that, and is refused with a sentence.
 //
 // A container cannot inherit a socket from the gateway. The guest fetches it from
 // a hand-over socket that only the gateway can make (guestsock.Hand).

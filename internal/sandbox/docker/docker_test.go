@@ -2,21 +2,15 @@ package docker
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"staithe/internal/rootlesstest"
 	"staithe/internal/sandbox"
+	"staithe/internal/sandbox/docker/servicetest"
 	"staithe/internal/sandbox/sandboxtest"
 )
 
@@ -24,157 +18,34 @@ var discard = slog.New(slog.DiscardHandler)
 
 func TestMain(m *testing.M) {
 	code := sandboxtest.Main(m)
-	for _, s := range services {
-		s.stop()
-	}
+	servicetest.Stop()
 	os.Exit(code)
 }
-
-// hostEnv hands a running service to a test process of a test.
-const hostEnv = "STAITHE_TEST_SERVICE_"
-
-// service is a private Docker or Podman, in mount and network namespaces of its
-// own, so that it touches nothing of the machine's. It is started once for all
-// tests of a process.
-type service struct {
-	once sync.Once
-	dir  string
-	host string
-	cmd  *exec.Cmd
-	why  string // not empty: it cannot be had
-}
-
-var services = map[Kind]*service{Docker: {}, Podman: {}}
 
 // need starts a service or skips, loudly.
 func need(t testing.TB, kind Kind) string {
 	t.Helper()
-	s := services[kind]
-	s.once.Do(func() { s.start(kind) })
-	if s.why != "" {
-		t.Skipf("SKIP(%s): %s", kind, s.why)
-	}
-	return s.host
-}
-
-func (s *service) start(kind Kind) {
-	if host := os.Getenv(hostEnv + string(kind)); host != "" {
-		s.host = host
-		return
-	}
-	if os.Geteuid() != 0 {
-		s.why = "a private service needs root; run the tests as root"
-		return
-	}
-	program := map[Kind]string{Docker: "dockerd", Podman: "podman"}[kind]
-	for _, p := range []string{program, "unshare"} {
-		if _, err := exec.LookPath(p); err != nil {
-			s.why = p + " is not installed; run tools/setup.sh test"
-			return
-		}
-	}
-	var err error
-	if s.dir, err = os.MkdirTemp("", "staithe-"+string(kind)+"-"); err != nil {
-		s.why = err.Error()
-		return
-	}
-	path := filepath.Join(s.dir, "api.sock")
-	s.host = "unix://" + path
-	args := []string{"-n", "-m", "--propagation", "private"}
-	switch kind {
-	case Docker:
-		args = append(args, "dockerd", "--data-root", filepath.Join(s.dir, "root"), "--exec-root", filepath.Join(s.dir, "exec"),
-			"--pidfile", filepath.Join(s.dir, "pid"), "-H", s.host, "--exec-opt", "native.cgroupdriver=cgroupfs",
-			"--iptables=false", "--bridge=none", "--containerd-namespace", "staithe-test")
-	case Podman:
-		conf := filepath.Join(s.dir, "containers.conf")
-		text := "[containers]\ndefault_ulimits=[\"nofile=20000:20000\",\"nproc=4096:4096\"]\n"
-		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-			s.why = err.Error()
-			return
-		}
-		// Its locks are a file in /dev/shm that all services of a machine share, and
-		// that would stay.
-		args = append(args, "sh", "-c", `mount -t tmpfs shm /dev/shm && exec "$@"`, "sh",
-			"env", "CONTAINERS_CONF="+conf, "podman", "--root", filepath.Join(s.dir, "root"), "--runroot", filepath.Join(s.dir, "run"),
-			"--tmpdir", filepath.Join(s.dir, "tmp"), "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc",
-			"--storage-driver", "overlay", "system", "service", "--time", "0", s.host)
-	}
-	log, err := os.Create(filepath.Join(s.dir, "log"))
-	if err != nil {
-		s.why = err.Error()
-		return
-	}
-	defer log.Close()
-	s.cmd = exec.Command("unshare", args...)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
-		s.why = err.Error()
-		return
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.cmd.Wait() }()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(time.Minute)
-	for {
-		if conn, err := net.Dial("unix", path); err == nil {
-			conn.Close()
-			return
-		}
-		select {
-		case err := <-ended:
-			s.cmd, s.why = nil, fmt.Sprintf("%s does not run here: %v: %s", program, err, s.tail())
-			return
-		case <-limit:
-			s.why = program + " does not listen within a minute: " + s.tail()
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (s *service) tail() string {
-	b, _ := os.ReadFile(filepath.Join(s.dir, "log")) // to tell what there is
-	return strings.TrimSpace(string(b[max(0, len(b)-600):]))
-}
-
-// stop ends the service and removes what it made.
-func (s *service) stop() {
-	if s.dir == "" {
-		return
-	}
-	if s.cmd != nil {
-		_ = s.cmd.Process.Signal(unix.SIGTERM)
-		gone := func() bool { return syscall.Kill(-s.cmd.Process.Pid, 0) != nil }
-		for end := time.Now().Add(20 * time.Second); !gone() && time.Now().Before(end); {
-			_, _ = unix.Poll(nil, 50)
-		}
-		_ = syscall.Kill(-s.cmd.Process.Pid, unix.SIGKILL)
-	}
-	// Its mounts go with its namespace, which ends a moment after it.
-	err := os.RemoveAll(s.dir)
-	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = os.RemoveAll(s.dir) {
-		_, _ = unix.Poll(nil, 50)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "left behind:", err)
-	}
+	return servicetest.Need(t, string(kind))
 }
 
 // able is what a container service honestly cannot do.
 func able(kind Kind) sandboxtest.Abilities {
-	return sandboxtest.Abilities{
-		NoUserNS:    "the service maps no user ids of ours: the guest is the host's root with four capabilities",
-		NoOOMName:   "the service does not say what was killed",
-		NoPTYs:      "the service's devpts has no limit",
-		NoInotify:   "without a user namespace there is no limit of a sandbox's own",
-		NoImage:     "the provider takes no images yet",
-		NoSudo:      "without a user namespace root inside would be the host's",
-		NoLogBound:  "",
-		LateService: "the service may still be making the container that a killed server asked for, under the same name",
+	a := sandboxtest.Abilities{
+		NoUserNS:  "the service maps no user ids of ours: the guest is the host's root with four capabilities",
+		NoOOMName: "the service does not say what was killed",
+		NoPTYs:    "the service's devpts has no limit",
+		NoInotify: "without a user namespace there is no limit of a sandbox's own",
+		NoImage:   "the provider takes no images yet",
+		NoSudo:    "without a user namespace root inside would be the host's",
 	}
+	if os.Geteuid() == 0 {
+		return a
+	}
+	a.NoUserNS = "the person has the account's own uid inside too"
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		a.NoFreeze, a.NoUsage, a.NoMemory, a.NoCPU, a.NoPIDCount = noLimits, noLimits, noLimits, noLimits, noLimits
+	}
+	return a
 }
 
 func opener(t testing.TB, kind Kind) sandboxtest.Open {
@@ -210,11 +81,21 @@ func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) {
 	for _, kind := range []Kind{Docker, Podman} {
 		t.Run(string(kind), func(t *testing.T) {
 			open := opener(t, kind)
-			t.Setenv(hostEnv+string(kind), services[kind].host)
+			t.Setenv(servicetest.HostEnv+string(kind), need(t, kind))
 			t.Setenv("STAITHE_TEST_KIND", string(kind))
 			sandboxtest.GuestSurvives(t, open, able(kind), "TestChild")
 		})
 	}
+}
+
+// TestRootless runs the suite and the attacks again by an account that is not
+// root, with a Podman service of its own.
+func TestRootless(t *testing.T) {
+	rootlesstest.Run(t, rootlesstest.Again{
+		Run:     "^(TestConformance|TestAbuse.*)$/^podman$",
+		Copies:  map[string]string{sandboxtest.GuestEnv: sandboxtest.Guest(t)},
+		Prepare: "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified # crun takes pure layouts only",
+	})
 }
 
 // TestChild is the gateway that TestAbuse40_GuestSurvivesTheGateway kills.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -55,6 +56,7 @@ type Runtime struct {
 	api   *client.Client
 	log   *slog.Logger
 	locks keylock.Locks[station.ID]
+	asked atomic.Pointer[mode] // nil until the service has said it
 
 	imageMu sync.Mutex // held while importing: an operation lock
 	image   string     // "" until it is known to be there; guarded by imageMu
@@ -142,10 +144,19 @@ func Left(data string, kind Kind) bool {
 // Close frees connections to the service. Sandboxes live on.
 func (r *Runtime) Close() error { return r.api.Close() }
 
-// Describe says what the boundary is.
+// Describe says what the boundary is. Until the service has answered once it is
+// taken for one that runs as root.
 func (r *Runtime) Describe(station.Class) string {
-	return fmt.Sprintf("Each session is a %s container with its own pid, mount, network and ipc namespaces, no capabilities for shells and moby's seccomp profile; "+
-		"it shares the host's kernel. Unless %s itself maps user ids, its root is the host's with four capabilities, and its person is the account that the home belongs to.", r.kind, r.kind)
+	var m mode
+	if asked := r.asked.Load(); asked != nil {
+		m = *asked
+	}
+	text := fmt.Sprintf("Each session is a %s container with its own pid, mount, network and ipc namespaces, no capabilities for shells and moby's seccomp profile; "+
+		"it shares the host's kernel. %s", r.kind, m.boundary())
+	if m.old {
+		text += " W" + noLimits[1:] + "."
+	}
+	return text
 }
 
 func (r *Runtime) path(session station.ID) string { return filepath.Join(r.dir, string(session)) }
@@ -154,12 +165,8 @@ func (r *Runtime) name(session station.ID) string { return "staithe-" + string(s
 
 // down is a failure to talk to the service.
 func (r *Runtime) down(err error) error {
-	fix := "systemctl start docker"
-	if r.kind == Podman {
-		fix = "systemctl start podman.socket"
-	}
 	return station.Errorf(station.ErrUnavailable, "container_service",
-		"The %s service at %s does not do as asked; see that it runs (%s), and look into the server's log.", r.kind, r.host, fix).Because(err)
+		"The %s service at %s does not do as asked; see that it runs (%s), and look into the server's log.", r.kind, r.host, start(r.kind)).Because(err)
 }
 
 // there says whether anything of a session is on disk. Its folder is made before

@@ -38,7 +38,8 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 		return err
 	}
 	if spec.Base != "" || spec.Sudo {
-		return station.Errorf(station.ErrInvalid, "bad_sandbox", "Sessions of the runtime %s have no images and no sudo; take a session class of another runtime.", r.kind)
+		return station.Errorf(station.ErrInvalid, "bad_sandbox",
+			"This class asks for an image or for sudo, which sessions of the runtime %s do not have. Take another class; or let the administrator give this one the runtime crun or runc, or take base and sudo out of it.", r.kind)
 	}
 	unlock, err := r.locks.Lock(ctx, spec.Session)
 	if err != nil {
@@ -68,6 +69,13 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 }
 
 func (r *Runtime) create(ctx context.Context, spec sandbox.Spec) error {
+	m, err := r.mode(ctx)
+	if err == nil {
+		err = m.serves(r.kind)
+	}
+	if err != nil {
+		return err
+	}
 	image, base, err := r.baseImage(ctx)
 	if err != nil {
 		return err
@@ -96,7 +104,7 @@ func (r *Runtime) create(ctx context.Context, spec sandbox.Spec) error {
 		return err
 	}
 	defer hand.Close()
-	options, err := r.options(spec, image, base, person)
+	options, err := r.options(spec, image, base, person, m)
 	if err != nil {
 		return err
 	}
@@ -106,7 +114,7 @@ func (r *Runtime) create(ctx context.Context, spec sandbox.Spec) error {
 	if _, err := r.api.ContainerStart(ctx, r.name(spec.Session), client.ContainerStartOptions{}); err != nil {
 		return r.refused(ctx, err)
 	}
-	return r.adopt(ctx, spec, hand, sock)
+	return r.adopt(ctx, spec, m, hand, sock)
 }
 
 // refused tells a service that is down from one that could not make this
@@ -122,7 +130,7 @@ func (r *Runtime) refused(ctx context.Context, err error) error {
 }
 
 // adopt finds the guest, gives it its socket and notes it.
-func (r *Runtime) adopt(ctx context.Context, spec sandbox.Spec, hand *guestsock.Hand, sock *os.File) error {
+func (r *Runtime) adopt(ctx context.Context, spec sandbox.Spec, m mode, hand *guestsock.Hand, sock *os.File) error {
 	c, err := r.api.ContainerInspect(ctx, r.name(spec.Session), client.ContainerInspectOptions{})
 	if err != nil {
 		return r.refused(ctx, err)
@@ -133,6 +141,9 @@ func (r *Runtime) adopt(ctx context.Context, spec sandbox.Spec, hand *guestsock.
 	guest, err := hostproc.Note(c.Container.State.Pid)
 	if err != nil {
 		return fmt.Errorf("the guest ended at once: %w", err)
+	}
+	if err := m.hold(guest.PID, spec.Limits); err != nil {
+		return err
 	}
 	if spec.Attach != nil {
 		if err := spec.Attach(ctx, sandbox.NetNS{Path: fmt.Sprintf("/proc/%d/ns/net", guest.PID), PID: guest.PID}); err != nil {
@@ -172,7 +183,7 @@ func guestConfig(config string, person int) (string, error) {
 }
 
 // options are the container.
-func (r *Runtime) options(spec sandbox.Spec, image string, base hostbase.Base, person int) (client.ContainerCreateOptions, error) {
+func (r *Runtime) options(spec sandbox.Spec, image string, base hostbase.Base, person int, m mode) (client.ContainerCreateOptions, error) {
 	none := client.ContainerCreateOptions{}
 	config, err := guestConfig(spec.Config, person)
 	if err != nil {
@@ -186,6 +197,9 @@ func (r *Runtime) options(spec sandbox.Spec, image string, base hostbase.Base, p
 	if err != nil {
 		return none, err
 	}
+	if m.old { // such a service refuses what it cannot do
+		limits = container.Resources{Ulimits: limits.Ulimits}
+	}
 	noInit := false
 	return client.ContainerCreateOptions{
 		Name: r.name(spec.Session),
@@ -195,7 +209,7 @@ func (r *Runtime) options(spec sandbox.Spec, image string, base hostbase.Base, p
 			Labels: map[string]string{labelData: r.id, labelSession: string(spec.Session)},
 		},
 		HostConfig: &container.HostConfig{
-			NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", Init: &noInit,
+			NetworkMode: "none", IpcMode: "private", UsernsMode: m.usernsMode(), CgroupnsMode: "private", Init: &noInit,
 			ReadonlyRootfs: true, CapDrop: []string{"ALL"}, CapAdd: confine.GuestCapabilities, SecurityOpt: security,
 			MaskedPaths: confine.MaskedPaths, ReadonlyPaths: confine.ReadonlyPaths,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
@@ -291,25 +305,18 @@ func (r *Runtime) tmpfs(spec sandbox.Spec, person int) map[string]string {
 
 // resources are the limits as the API has them.
 func resources(l station.Limits) (container.Resources, error) {
-	pids := int64(confine.MaxPIDs)
-	if l.PIDs > 0 {
-		pids = int64(l.PIDs)
-	}
+	pids := maxPIDs(l)
 	// 1 byte, not 0: with 0 the kernel still starts a core_pattern program.
 	out := container.Resources{PidsLimit: &pids, Ulimits: []*container.Ulimit{{Name: "core", Soft: 1, Hard: 1}}}
 	// Named all, or a service asks for its own defaults, which may be more than it
 	// may give itself. What this process may have is a good guess at what it may.
-	files, err := confine.Capped(unix.RLIMIT_NOFILE, 1<<16, 1<<20)
+	files, err := openFiles(l)
 	if err != nil {
 		return out, err
 	}
 	procs, err := confine.Capped(unix.RLIMIT_NPROC, 1<<15, 1<<15)
 	if err != nil {
 		return out, err
-	}
-	if l.Files > 0 {
-		files.Max = min(files.Max, uint64(l.Files))
-		files.Cur = files.Max
 	}
 	out.Ulimits = append(out.Ulimits, &container.Ulimit{Name: "nofile", Soft: int64(files.Cur), Hard: int64(files.Max)})
 	out.Ulimits = append(out.Ulimits, &container.Ulimit{Name: "nproc", Soft: int64(procs.Cur), Hard: int64(procs.Max)})

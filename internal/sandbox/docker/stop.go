@@ -132,6 +132,10 @@ func (r *Runtime) turn(ctx context.Context, session station.ID, frozen bool) err
 	}
 	defer unlock()
 	info, err := r.inspect(ctx, session)
+	if err != nil {
+		return err
+	}
+	m, err := r.mode(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -139,6 +143,8 @@ func (r *Runtime) turn(ctx context.Context, session station.ID, frozen bool) err
 		return sandbox.NoGuest(station.ErrNotFound, errors.New("it does not run"))
 	case info.Frozen == frozen:
 		return nil
+	case m.old:
+		return sandbox.ErrNoFreeze
 	case frozen:
 		_, err = r.api.ContainerPause(ctx, r.name(session), client.ContainerPauseOptions{})
 	default:

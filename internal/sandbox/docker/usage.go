@@ -19,6 +19,9 @@ import (
 	"staithe/internal/station"
 )
 
+// noLimits is what is not enforced by a service that is not root, with cgroups v1.
+const noLimits = "with cgroups v1 a service that is not root limits neither memory nor processor, measures nothing and freezes nothing; boot the host with systemd.unified_cgroup_hierarchy=1"
+
 // Usage asks the service for one measurement; see sandbox.Runtime.
 func (r *Runtime) Usage(ctx context.Context, session station.ID) (sandbox.Usage, error) {
 	u := sandbox.Usage{CPU: -1, Memory: -1, PIDs: -1, Read: -1, Write: -1, OOMKills: -1}
@@ -28,6 +31,14 @@ func (r *Runtime) Usage(ctx context.Context, session station.ID) (sandbox.Usage,
 	}
 	if !there || !info.Running {
 		return u, sandbox.NoGuest(station.ErrNotFound, errors.New("it does not run"))
+	}
+	m, err := r.mode(ctx)
+	if err != nil {
+		return u, err
+	}
+	if m.old {
+		u.LimitsHonest = noLimits
+		return u, nil
 	}
 	res, err := r.api.ContainerStats(ctx, r.name(session), client.ContainerStatsOptions{})
 	if err != nil {

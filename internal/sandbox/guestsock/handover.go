@@ -83,32 +83,29 @@ func (h *Hand) Over(ctx context.Context, sock *os.File, pid int, alive func() bo
 		case err != nil:
 			return fmt.Errorf("hand-over socket: %w", err)
 		}
-		peer, err := peerPID(conn)
-		if err == nil && peer == pid {
+		peer, err := Peer(conn)
+		if err == nil && int(peer.Pid) == pid {
 			_, _, err = conn.WriteMsgUnix([]byte{1}, unix.UnixRights(int(sock.Fd())), nil)
 		}
 		conn.Close()
 		if err != nil {
 			return fmt.Errorf("hand the socket over: %w", err)
 		}
-		if peer == pid {
+		if int(peer.Pid) == pid {
 			return nil
 		}
 	}
 }
 
-func peerPID(conn *net.UnixConn) (int, error) {
+// Peer says who made the other end of a unix socket, as the kernel knows it.
+func Peer(conn *net.UnixConn) (cred *unix.Ucred, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var cred *unix.Ucred
 	var failed error
 	if err := raw.Control(func(fd uintptr) { cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if failed != nil {
-		return 0, failed
-	}
-	return int(cred.Pid), nil
+	return cred, failed
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,16 +87,19 @@ func family(t testing.TB, pid int) []hostproc.Process {
 	return out
 }
 
-// hostMounts lists where something is mounted on the host.
+// hostMounts lists where something is mounted on the host, but for what other
+// packages' tests mount and unmount meanwhile in their temporary folders.
 func hostMounts(t testing.TB) []string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
+	temporary, own := filepath.Clean(os.TempDir())+"/", filepath.Dir(t.TempDir())+"/"
 	var out []string
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 4 {
+		f := strings.Fields(line)
+		if len(f) > 4 && (!strings.HasPrefix(f[4], temporary) && !strings.HasPrefix(f[4], "/tmp/") || strings.HasPrefix(f[4], own)) {
 			out = append(out, f[4])
 		}
 	}
