@@ -50,7 +50,7 @@ func TestServerName(t *testing.T) {
 			t.Fatalf("%d bytes: %v", i, err)
 		}
 	}
-	for _, b := range [][]byte{good, append(bytes.Clone(good), "more"...), inRecords(good, 1), inRecords(good, 100)} {
+	for _, b := range [][]byte{good, append(bytes.Clone(good), "more"...), inRecords(good, len(good)/50), inRecords(good, 100)} {
 		if name, err := ServerName(b); name != "good.example" || err != nil {
 			t.Errorf("%q %v", name, err)
 		}
@@ -65,7 +65,7 @@ func TestServerName(t *testing.T) {
 	for what, b := range map[string][]byte{
 		"no name": hello(t, ""), "an address": hello(t, "10.0.0.1"), "ECH": ech,
 		"HTTP": []byte("GET / HTTP/1.1\r\n"), "SSL 2": {0x80, 0x2e, 1, 3, 1}, "empty records": bytes.Repeat([]byte{22, 3, 1, 0, 0}, 10),
-		"another message": {22, 3, 1, 0, 4, 2, 0, 0, 0}, "too long": {22, 3, 1, 0, 4, 1, 0xff, 0, 0},
+		"another message": {22, 3, 1, 0, 4, 2, 0, 0, 0}, "too many pieces": inRecords(good, 1), "too long": {22, 3, 1, 0, 4, 1, 0xff, 0, 0},
 	} {
 		if name, err := ServerName(b); err == nil || errors.Is(err, ErrShort) {
 			t.Errorf("%s: %q %v", what, name, err)

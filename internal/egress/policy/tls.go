@@ -11,6 +11,10 @@ var ErrShort = errors.New("more bytes are needed")
 // MaxHello bounds what is read of a connection's first message.
 const MaxHello = 32 << 10
 
+// maxRecords bounds the records that one message may be cut into. Each byte that
+// comes is another look at all of them; clients use one or two.
+const maxRecords = 64
+
 const (
 	recordHandshake = 22
 	clientHello     = 1
@@ -34,7 +38,10 @@ func ServerName(b []byte) (string, error) {
 // handshake puts the first handshake message together from its records.
 func handshake(b []byte) ([]byte, error) {
 	var msg []byte
-	for {
+	for records := 0; ; records++ {
+		if records > maxRecords {
+			return nil, errors.New("the ClientHello is in too many pieces")
+		}
 		if len(msg) >= 4 {
 			if msg[0] != clientHello {
 				return nil, errors.New("TLS does not begin with a ClientHello")
