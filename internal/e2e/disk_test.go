@@ -87,7 +87,9 @@ func (c *client) home() (h station.Home) {
 func TestAbuse37_DiskBombFromARealShell(t *testing.T) {
 	for name, script := range map[string]string{
 		"bytes": `mkdir bomb; while :; do dd if=/dev/zero of=bomb/$RANDOM$RANDOM bs=1M count=20 2>/dev/null; done`,
-		"files": `mkdir bomb; i=0; while :; do : > bomb/$((i+=1)); done 2>/dev/null`,
+		// In no home's measurement: the file is deleted, and open.
+		"deleted": `mkdir bomb; exec 9>bomb/hidden; rm bomb/hidden; while :; do dd if=/dev/zero bs=1M count=20 >&9 2>/dev/null; done`,
+		"files":   `mkdir bomb; i=0; while :; do : > bomb/$((i+=1)); done 2>/dev/null`,
 	} {
 		t.Run(name, func(t *testing.T) { diskBomb(t, script) })
 	}
@@ -104,7 +106,7 @@ func diskBomb(t *testing.T, script string) {
 	bomber.must(201, "POST", "/sessions", map[string]any{"name": "bomb"}, nil)
 	bomber.must(201, "POST", "/sessions/bomb/tabs", map[string]any{"command": []string{"/bin/bash", "-c", "cd; " + script}}, nil)
 	v := bomber.sees("bomb", "stopped", func(v station.Session) bool { return v.State == station.StateAsleep })
-	if v.Notice.Code != "disk_full" || !strings.Contains(v.Notice.Text, "Delete files") {
+	if v.Notice.Code != "disk_full" || !strings.Contains(v.Notice.Text, "Stop its programs") {
 		t.Errorf("it was told %+v, reason %q", v.Notice, v.Reason)
 	}
 	t.Logf("told: %s", v.Notice.Text)

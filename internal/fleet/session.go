@@ -48,6 +48,7 @@ func (f *Fleet) Create(ctx context.Context, user station.ID, name, class string)
 		made, e := f.mark(ctx, s, station.StateRunning, "")
 		if e == nil {
 			f.watchDeath(s.ID)
+			f.guard.Changed()
 			return made, nil
 		}
 		err = e
@@ -187,6 +188,7 @@ func (f *Fleet) awake(ctx context.Context, s station.Session, notice station.Not
 		return s, err
 	}
 	f.watchDeath(s.ID)
+	f.guard.Changed()
 	if s.Notice != notice {
 		s.Notice = notice
 		err = f.store.SetNotice(ctx, s.ID, notice)

@@ -36,7 +36,7 @@ type Limits struct {
 	PTYs      int     // terminals of the sandbox
 	Inotify   int     // inotify watches of the sandbox
 	IOWeight  int     // share of the disk under contention, 1 to 10000; 100 is usual
-	Scratch   int64   // bytes of each of /tmp, /var/tmp, and of an image session's writable layer
+	Scratch   int64   // bytes of each of /tmp and /var/tmp; not of an image session's writable layer, which has no bound of its own
 }
 
 // NetworkMode is how far a session reaches.

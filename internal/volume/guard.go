@@ -50,8 +50,8 @@ type GuardOptions struct {
 // Guard keeps the disk from being filled. Twice it looks: at each home, whose
 // limit it keeps where the kernel does not, and at the whole file system, whose
 // last room is the server's own. Who writes past either is braked (frozen) and
-// told; who only reads, or writes little, goes on. Low may be called by anyone;
-// Run runs once.
+// told; who only reads, or writes little, goes on. Low and Changed may be called
+// by anyone; Run runs once.
 type Guard struct {
 	v       *Volumes
 	host    Host
@@ -60,7 +60,8 @@ type Guard struct {
 	ballast *ballast
 	space   func() (Space, error)
 
-	low atomic.Bool
+	low     atomic.Bool
+	changed chan struct{} // holds one: list the sessions now
 
 	// The rest is Run's own.
 	homes    map[station.ID]*watched
@@ -93,6 +94,7 @@ type room struct{ bytes, files int64 }
 type writer struct {
 	Writer
 	since  int64  // written at the last look
+	base   int64  // written when the disk became low, or somebody was stopped last
 	recent int64  // written lately
 	seen   bool   // in the last list
 	braked string // the notice's code it was braked with; empty: it was not
@@ -118,7 +120,7 @@ func NewGuard(o GuardOptions) (*Guard, error) {
 	g := &Guard{
 		v: o.Volumes, host: o.Host, log: o.Log, space: o.Volumes.Space,
 		homes: map[station.ID]*watched{}, sessions: map[station.ID]*writer{}, failing: map[string]bool{},
-		walk: walkState{done: make(chan walked, 1)},
+		walk: walkState{done: make(chan walked, 1)}, changed: make(chan struct{}, 1),
 	}
 	sp, err := g.space()
 	if err != nil {
@@ -157,9 +159,21 @@ func (g *Guard) Run(ctx context.Context) {
 			return
 		case w := <-g.walk.done:
 			g.took(ctx, w)
+		case <-g.changed:
+			g.disk.listed = time.Time{}
 		case <-timer.C:
 		}
 		timer.Reset(g.tick(ctx))
+	}
+}
+
+// Changed says that a session was started. Its home is looked at now: a bomb
+// fills a disk sooner than the next look comes, and nobody would know how much the
+// home held before.
+func (g *Guard) Changed() {
+	select {
+	case g.changed <- struct{}{}:
+	default: // as good as said
 	}
 }
 
@@ -199,7 +213,7 @@ func (g *Guard) list(ctx context.Context, list []Writer) {
 	for _, w := range list {
 		s := g.sessions[w.Session]
 		if s == nil {
-			s = &writer{since: max(w.Written, 0)}
+			s = &writer{since: max(w.Written, 0), base: max(w.Written, 0)}
 			if IsBrake(w.Braked) {
 				s.braked = w.Braked // by an earlier server
 			}
@@ -207,7 +221,8 @@ func (g *Guard) list(ctx context.Context, list []Writer) {
 		}
 		if w.Written >= 0 {
 			if w.Written < s.since {
-				s.since = 0 // another sandbox by now
+				// Another sandbox by now, or the counter of a program that ended is lost.
+				s.since, s.base = w.Written, min(s.base, w.Written)
 			}
 			// Half of what was recent fades with each look, so that a burst is
 			// seen for some looks and an old one is not.
@@ -296,20 +311,24 @@ func (g *Guard) brake(ctx context.Context, h *watched, notice Notice) {
 		writing = all
 	}
 	for _, s := range writing {
-		err := g.host.Brake(ctx, s.Session, notice)
-		if errors.Is(err, station.ErrNoSpace) {
-			// It is frozen, but there is no room to note it.
-			err = errors.Join(g.ballast.drop(), g.host.Brake(ctx, s.Session, notice))
-		}
-		if errors.Is(err, station.ErrNotFound) {
-			continue // ended by itself
-		}
-		if g.failed(ctx, "stop a session that fills the disk", err) {
-			continue
-		}
-		g.log.Warn("a session was stopped from writing", "session", s.Session, "why", notice.Code)
-		s.braked, s.Frozen, s.recent = notice.Code, true, 0
+		g.brakeOne(ctx, s, notice)
 	}
+}
+
+func (g *Guard) brakeOne(ctx context.Context, s *writer, notice Notice) {
+	err := g.host.Brake(ctx, s.Session, notice)
+	if errors.Is(err, station.ErrNoSpace) {
+		// It is frozen, but there is no room to note it.
+		err = errors.Join(g.ballast.drop(), g.host.Brake(ctx, s.Session, notice))
+	}
+	if errors.Is(err, station.ErrNotFound) {
+		return // ended by itself
+	}
+	if g.failed(ctx, "stop a session that fills the disk", err) {
+		return
+	}
+	g.log.Warn("a session was stopped from writing", "session", s.Session, "why", notice.Code)
+	s.braked, s.Frozen, s.recent = notice.Code, true, 0
 }
 
 // release ends the brakes of a home that were put for that reason.

@@ -21,6 +21,9 @@ const (
 	// listUsual and listDanger are how often the sessions are listed.
 	listUsual  = 2 * time.Second
 	listDanger = 100 * time.Millisecond
+	// unseenShare is how much of the reserve must be gone, and be in no home, for
+	// the sandboxes' counters to be asked who has it.
+	unseenShare = 1.0 / 16
 	// markEvery is over what time the fall of the free room is seen.
 	markEvery = time.Second
 )
@@ -62,6 +65,7 @@ type diskState struct {
 	marked  time.Time
 	falling bool // since when it fell noticeably
 	listed  time.Time
+	from    Space // the room when it became low, or somebody was stopped last
 	// In the danger all homes are measured, and again, and again: round is when
 	// the present round began, rounds how many were ended.
 	round  time.Time
@@ -80,6 +84,7 @@ func (d *diskState) every(r reserve) time.Duration {
 // look takes in how much room there is.
 func (g *Guard) look(sp Space, now time.Time) {
 	d := &g.disk
+	was := d.room
 	d.room, d.share = sp, g.reserve.share(sp)
 	lost, lostFiles := d.mark.Free-sp.Free, d.mark.FreeFiles-sp.FreeFiles
 	fell := lost >= max(64<<10, g.reserve.bytes/512) || lostFiles >= max(16, g.reserve.files/512)
@@ -90,6 +95,7 @@ func (g *Guard) look(sp Space, now time.Time) {
 	case !low && d.share < 1:
 		d.round, d.rounds = now, 0
 		g.low.Store(true)
+		g.account(was)
 		g.log.Warn("the disk is almost full: what takes more room is refused, sessions that fill it are stopped",
 			"free", size(sp.Free), "free_files", sp.FreeFiles, "reserve", size(g.reserve.bytes))
 	case low && d.share >= enough:
@@ -126,9 +132,9 @@ func (g *Guard) listEvery() time.Duration {
 }
 
 // protect stops, while the disk is low, whoever fills it: the home that grew
-// most in the danger; or, when the disk was filled before anybody was seen
-// growing, the one that grew most since there was room. Then it gives the
-// ballast away.
+// most in the danger; or, when what the disk lost is in no home, the session that
+// wrote most; or, when the disk was filled before anybody was seen growing, the
+// home that grew most since there was room. Then it gives the ballast away.
 func (g *Guard) protect(ctx context.Context, now time.Time) {
 	if !g.danger() {
 		return
@@ -151,17 +157,25 @@ func (g *Guard) protect(ctx context.Context, now time.Time) {
 			most, mostBy = h, by
 		}
 	}
+	stopped := true
 	if fast != nil {
 		g.stop(ctx, fast)
+	} else if s := g.hidden(); complete && s != nil {
+		g.brakeOne(ctx, s, writesNotice(s.since-s.base))
+		g.account(g.disk.room)
 	} else if complete && g.disk.rounds == 0 && g.critical() && most != nil {
 		g.stop(ctx, most)
+	} else {
+		stopped = false
+	}
+	// Not before somebody was stopped, or the disk falls no more: else who fills
+	// it takes the ballast too.
+	if g.critical() && (stopped || complete && !g.disk.falling) {
+		g.failed(ctx, "give the ballast away", g.ballast.drop())
 	}
 	if complete {
 		g.disk.round = now
 		g.disk.rounds++
-		if g.critical() {
-			g.failed(ctx, "give the ballast away", g.ballast.drop())
-		}
 	}
 }
 
@@ -169,6 +183,47 @@ func (g *Guard) protect(ctx context.Context, now time.Time) {
 func (g *Guard) stop(ctx context.Context, h *watched) {
 	g.brake(ctx, h, diskNotice(h.now))
 	h.base = h.now
+	g.account(g.disk.room)
+}
+
+// account begins anew, from so much room, to count what the disk loses and who
+// wrote it.
+func (g *Guard) account(from Space) {
+	g.disk.from = from
+	for _, s := range g.sessions {
+		s.base = s.since
+	}
+}
+
+// unseen is what the disk lost that no home grew by, as a share of the reserve:
+// files that were deleted and are still open, or that are outside of the homes.
+func (g *Guard) unseen() float64 {
+	lost := g.disk.from.Free - g.disk.room.Free
+	for _, h := range g.homes {
+		from := h.base
+		if g.disk.rounds == 0 { // the base is only being measured
+			from = h.before
+		}
+		if !from.At.IsZero() {
+			lost -= max(h.now.Bytes-from.Bytes, 0)
+		}
+	}
+	return float64(lost) / float64(max(g.reserve.bytes, 1))
+}
+
+// hidden is the session that wrote most by its sandbox's counters, when much of
+// what the disk lost is in no home; nil when there is none, or counters say
+// nothing.
+func (g *Guard) hidden() (most *writer) {
+	if g.unseen() < unseenShare {
+		return nil
+	}
+	for _, s := range g.sessions {
+		if s.seen && !s.Frozen && s.since-s.base >= wroteNoticeably && (most == nil || s.since-s.base > most.since-most.base) {
+			most = s
+		}
+	}
+	return most
 }
 
 func (g *Guard) allStopped(h *watched) bool {
@@ -210,8 +265,17 @@ func (g *Guard) recover(ctx context.Context) {
 	}
 }
 
+// stopIt is how a person ends the programs of a session that was frozen.
+const stopIt = "choose “Stop its programs” for this session (sleep, with stop) and wake it"
+
+func writesNotice(wrote int64) Notice {
+	return Notice{codeDiskFull, fmt.Sprintf("Paused: the server's disk is almost full, and this session wrote most of late (%s), but not into files of its home: "+
+		"into deleted files that a program still has open, or outside of the home. It goes on by itself when there is room again. "+
+		"To give that room back, "+stopIt+".", size(wrote))}
+}
+
 func diskNotice(u Usage) Notice {
 	return Notice{codeDiskFull, fmt.Sprintf("Paused: the server's disk is almost full, and this session's home grew most (it holds %s in %d files). "+
 		"It goes on by itself when there is room again. Delete files from another session of yours; or wake this one and delete some now; or, if a program "+
-		"in it would write on, put it to sleep and wake it, which ends its programs.", size(u.Bytes), u.Files)}
+		"in it would write on, "+stopIt+".", size(u.Bytes), u.Files)}
 }

@@ -196,7 +196,7 @@ func fullNotice(u Usage) Notice {
 
 func brakedNotice(u Usage) Notice {
 	return Notice{codeHomeFull, fmt.Sprintf("Paused: your home is full (%s) and this session went on writing. Delete files from another session of yours; "+
-		"or wake this one and delete some now; or, if a program in it would write on, put it to sleep and wake it, which ends its programs.", held(u))}
+		"or wake this one and delete some now; or, if a program in it would write on, "+stopIt+".", held(u))}
 }
 
 func consequence(u Usage) string {

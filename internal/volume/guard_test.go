@@ -130,7 +130,11 @@ func until(t *testing.T, what string, ok func() bool) {
 // bomb writes into a home until its session is braked.
 func bomb(t *testing.T, g *Guard, host *testHost, w Writer, put func(n int) error) {
 	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
 	for n := 0; !host.frozen(w.Session); n++ {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody stopped it")
+		}
 		if err := put(n); err != nil && !full(err) {
 			t.Fatal(err)
 		}
@@ -199,6 +203,47 @@ func TestAbuse37_DiskBombIsStopped(t *testing.T) {
 			until(t, "the ballast again", func() bool { _, err := os.Stat(filepath.Join(data, "ballast", "127")); return err == nil })
 		})
 	}
+}
+
+// Who fills the disk with a file that was deleted while it is open is in no
+// home's measurement. The sandboxes' counters tell; a neighbour who writes little
+// into the home goes on.
+func TestAbuse37_DeletedFileFillsTheDisk(t *testing.T) {
+	data := smallDisk(t, "size=128m")
+	g, host, list := guarded(t, data, -1, 0, 0)
+	bomber, neighbour := list[0], list[1]
+	wrote := func(w Writer, n int64) {
+		host.mu.Lock()
+		defer host.mu.Unlock()
+		host.writers[w.Session].Written = max(host.writers[w.Session].Written, 0) + n
+	}
+	wrote(bomber, 0)
+	wrote(neighbour, 0)
+	until(t, "a first look at each home", func() bool {
+		return !g.v.lastKnown(bomber.Workstation).At.IsZero() && !g.v.lastKnown(neighbour.Workstation).At.IsZero()
+	})
+	hidden, err := os.Create(filepath.Join(g.v.Path(bomber.Workstation), "hidden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hidden.Close()
+	if err := os.Remove(hidden.Name()); err != nil {
+		t.Fatal(err)
+	}
+	bomb(t, g, host, bomber, func(n int) error {
+		wrote(neighbour, 1<<10)
+		m, err := hidden.Write(make([]byte, 128<<10))
+		wrote(bomber, int64(m))
+		return err
+	})
+	host.see(t, event{"brake", bomber.Session, codeDiskFull})
+	if host.frozen(neighbour.Session) {
+		t.Error("the neighbour was stopped")
+	}
+	if err := hidden.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	host.see(t, event{"release", bomber.Session, ""})
 }
 
 // A home's measured limit: told at nine tenths, braked past it, let in to clean

@@ -14,8 +14,10 @@ import (
 
 // Usage measures a sandbox; see sandbox.Runtime. It waits for no operation.
 //
-// On cgroups v1 Write counts only what programs wrote through to the disk
-// themselves; what the kernel writes later is on nobody's account there.
+// What programs write reaches a disk later, and on cgroups v1 is on nobody's
+// account then. So Write is what they wrote by their own counters where that is
+// more; what a program wrote that nobody waited for is missing from those, so
+// that Write can become less.
 func (r *Runtime) Usage(ctx context.Context, session station.ID) (sandbox.Usage, error) {
 	u := sandbox.Usage{CPU: -1, Memory: -1, PIDs: -1, Read: -1, Write: -1, OOMKills: -1}
 	if !session.Valid() {
@@ -30,6 +32,9 @@ func (r *Runtime) Usage(ctx context.Context, session station.ID) (sandbox.Usage,
 	}
 	u.LimitsHonest = rec.Unenforced
 	r.cgroups.measure(session, &u)
+	if n := written(r.cgroups.pids(session)); n > 0 {
+		u.Write = max(u.Write, n)
+	}
 	if rec.Kind == runsc {
 		u.PIDs = -1 // the sentry's threads say nothing of what runs inside
 	}
@@ -54,6 +59,33 @@ func (c cgroups) measure(session station.ID, u *sandbox.Usage) {
 	} else {
 		c.measureV1(session, u)
 	}
+}
+
+// pids lists the host pids of a sandbox; none where it has no cgroup.
+func (c cgroups) pids(session station.ID) []int {
+	for _, ctl := range []controller{ctlPIDs, ctlFreeze} {
+		if c.have[ctl] {
+			return cgroupPIDs(c.dir(ctl, session))
+		}
+	}
+	return nil
+}
+
+// written is how many bytes programs had disks written, also those that ended and
+// were waited for by one of them (proc(5), /proc/PID/io). It is counted as soon
+// as they write, and not for what they keep in memory alone.
+func written(pids []int) (n int64) {
+	for _, pid := range pids {
+		b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/io")
+		if err != nil {
+			continue // it ended meanwhile, or is not ours to look at
+		}
+		if _, rest, ok := strings.Cut(string(b), "\nwrite_bytes: "); ok {
+			line, _, _ := strings.Cut(rest, "\n")
+			n += number(line, true)
+		}
+	}
+	return n
 }
 
 func measureV2(dir string, u *sandbox.Usage) {
