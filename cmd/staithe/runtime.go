@@ -38,9 +38,16 @@ func newRuntime(ctx context.Context, cfg config.Config, data string, log *slog.L
 		if !named(cfg, string(kind)) && !docker.Left(data, kind) {
 			continue
 		}
-		if runtimes[string(kind)], err = docker.New(docker.Options{Data: data, Kind: kind, Log: log}); err != nil {
+		service, err := docker.New(docker.Options{Data: data, Kind: kind, Log: log})
+		if err != nil {
 			return nil, err
 		}
+		runtimes[string(kind)] = service
+		go func() { // a service that is down keeps nobody from starting this one
+			if err := service.Prepare(ctx); err != nil {
+				log.Warn("no session of this runtime can start yet", "runtime", kind, "err", err)
+			}
+		}()
 	}
 	def := engine(cfg)
 	if runtimes[def] == nil {

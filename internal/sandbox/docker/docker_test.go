@@ -92,7 +92,7 @@ func TestAbuse40_GuestSurvivesTheGateway(t *testing.T) {
 // root, with a Podman service of its own.
 func TestRootless(t *testing.T) {
 	rootlesstest.Run(t, rootlesstest.Again{
-		Run:     "^(TestConformance|TestAbuse.*)$/^podman$",
+		Run:     "^(TestConformance|TestAbuse.*|TestPodmansMode)$/^podman$",
 		Copies:  map[string]string{sandboxtest.GuestEnv: sandboxtest.Guest(t)},
 		Prepare: "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified # crun takes pure layouts only",
 	})

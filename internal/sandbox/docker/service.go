@@ -12,6 +12,7 @@ import (
 
 	"staithe/internal/sandbox/confine"
 	"staithe/internal/sandbox/guestsock"
+	"staithe/internal/sandbox/hostbase"
 	"staithe/internal/station"
 )
 
@@ -32,6 +33,24 @@ func (r *Runtime) mode(ctx context.Context) (mode, error) {
 	}
 	r.asked.Store(&m)
 	return m, nil
+}
+
+// Prepare does the work that all starts share: it asks the service how it runs
+// and imports the base. Start does it when it was not done; call it early so
+// that the first person does not wait. Errors are as Start's.
+func (r *Runtime) Prepare(ctx context.Context) error {
+	_, _, _, err := r.prepare(ctx)
+	return err
+}
+
+func (r *Runtime) prepare(ctx context.Context) (m mode, image string, base hostbase.Base, err error) {
+	if m, err = r.mode(ctx); err == nil {
+		err = m.serves(r.kind)
+	}
+	if err == nil {
+		image, base, err = r.baseImage(ctx)
+	}
+	return m, image, base, err
 }
 
 // askMode looks who serves the socket: Podman's answers do not say whether it is

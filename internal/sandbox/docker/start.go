@@ -69,14 +69,7 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 }
 
 func (r *Runtime) create(ctx context.Context, spec sandbox.Spec) error {
-	m, err := r.mode(ctx)
-	if err == nil {
-		err = m.serves(r.kind)
-	}
-	if err != nil {
-		return err
-	}
-	image, base, err := r.baseImage(ctx)
+	m, image, base, err := r.prepare(ctx)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ import (
 const (
 	docker = "docker"
 	podman = "podman"
+	// Remapped is a Docker whose containers have a range of ids of their own.
+	Remapped = "docker-remapped"
 )
 
 // HostEnv, with a kind behind it, hands a running service to a test process of a
@@ -38,10 +40,10 @@ type service struct {
 	why  string // not empty: it cannot be had
 }
 
-var services = map[string]*service{docker: {}, podman: {}}
+var services = map[string]*service{docker: {}, podman: {}, Remapped: {}}
 
-// Need returns the address of a service of a kind, "docker" or "podman", or
-// skips, loudly. Stop ends it.
+// Need returns the address of a service of a kind, "docker", "podman" or Remapped,
+// or skips, loudly. Stop ends it.
 func Need(t testing.TB, kind string) (host string) {
 	t.Helper()
 	s := services[kind]
@@ -66,11 +68,11 @@ func (s *service) start(kind string) {
 		return
 	}
 	root := os.Geteuid() == 0
-	if !root && kind == docker {
+	if !root && kind != podman {
 		s.why = "a private dockerd needs root; run the tests as root"
 		return
 	}
-	program := map[string]string{docker: "dockerd", podman: "podman"}[kind]
+	program := map[string]string{docker: "dockerd", Remapped: "dockerd", podman: "podman"}[kind]
 	for _, p := range []string{program, "unshare"} {
 		if _, err := exec.LookPath(p); err != nil {
 			s.why = p + " is not installed; run tools/setup.sh test"
@@ -91,9 +93,14 @@ func (s *service) launch(kind string, root bool) (err error) {
 	args := []string{"unshare", "-n", "-m", "--propagation", "private"}
 	switch kind {
 	case docker:
-		args = append(args, "dockerd", "--data-root", filepath.Join(s.dir, "root"), "--exec-root", filepath.Join(s.dir, "exec"),
-			"--pidfile", filepath.Join(s.dir, "pid"), "-H", s.host, "--exec-opt", "native.cgroupdriver=cgroupfs",
-			"--iptables=false", "--bridge=none", "--containerd-namespace", "staithe-test")
+		args = append(args, s.dockerd()...)
+	case Remapped:
+		ids := filepath.Join(s.dir, "ids")
+		if err := os.WriteFile(ids, []byte("root:1000000:65536\n"), 0o644); err != nil {
+			return err
+		}
+		args = append(args, "sh", "-c", `for f in subuid subgid; do [ -e /etc/$f ] || : > /etc/$f; mount --bind "$0" /etc/$f; done; exec "$@"`, ids)
+		args = append(append(args, s.dockerd()...), "--userns-remap", "root")
 	case podman:
 		if args, err = s.podman(args, root); err != nil {
 			return err
@@ -135,6 +142,12 @@ func (s *service) listens(ended <-chan error) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (s *service) dockerd() []string {
+	return []string{"dockerd", "--data-root", filepath.Join(s.dir, "root"), "--exec-root", filepath.Join(s.dir, "exec"),
+		"--pidfile", filepath.Join(s.dir, "pid"), "-H", s.host, "--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--iptables=false", "--bridge=none", "--containerd-namespace", "staithe-" + filepath.Base(s.dir)}
 }
 
 // podman is the command of a service, to be run in unshare's namespaces when it
