@@ -44,7 +44,7 @@ type Usage struct {
 	FileLimit int64         // inodes; 0: none
 	Enforced  string        // EnforcedNot, EnforcedProject or EnforcedMeasured
 	At        time.Time     // when it was measured
-	AtLeast   bool          // the walk ended early: it holds more than this
+	AtLeast   bool          // the walk ended early, or was not let in everywhere: it holds more than this
 	Cost      time.Duration // of the walk; 0 where the kernel counts
 }
 
@@ -124,31 +124,33 @@ func (v *Volumes) openHome(ws station.Workstation) (int, error) {
 // SetQuota bounds what a home may hold; 0 bytes is no bound. The number of
 // inodes is bounded with it, one for each 8 KiB and 10,000 at least. Where the
 // file system has project quotas in force and the server is root, the kernel
-// keeps the bound; else a Guard does, by measuring. The home must be there
-// (station.ErrNotFound). Calling it again with the same number costs little.
+// keeps the bound; else, and when the kernel refuses to, a Guard does, by
+// measuring. The home must be there (station.ErrNotFound). Calling it again with
+// the same number costs little.
 func (v *Volumes) SetQuota(ctx context.Context, ws station.Workstation, bytes int64) error {
 	fd, err := v.openHome(ws)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	kernel := false
-	if v.own && projectQuota(fd) == nil {
-		if bytes > 0 || inProject(fd, project(ws)) {
-			if err := joinProject(ctx, fd, project(ws)); err != nil {
-				return fmt.Errorf("put the home into its project: %w", err)
-			}
-			if err := setProjectLimit(fd, project(ws), bytes, fileLimit(bytes)); err != nil {
-				return err
-			}
-			kernel = true
-		}
-	}
+	kernel, err := v.kernelQuota(ctx, fd, ws, bytes)
 	h := v.home(ws)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	h.limit, h.kernel = bytes, kernel
-	return nil
+	return err
+}
+
+// projectLimit gives a home's bound to the kernel, where that keeps any.
+func (v *Volumes) projectLimit(ctx context.Context, home int, ws station.Workstation, bytes int64) (kernel bool, err error) {
+	if !v.own || projectQuota(home) != nil || bytes == 0 && !inProject(home, project(ws)) {
+		return false, nil
+	}
+	if err := joinProject(ctx, home, project(ws)); err != nil {
+		return false, fmt.Errorf("put the home into its project: %w", err)
+	}
+	err = setProjectLimit(home, project(ws), bytes, fileLimit(bytes))
+	return err == nil, err
 }
 
 // Usage is what a home holds: asked of the kernel where it counts, else as last
@@ -162,12 +164,15 @@ func (v *Volumes) Usage(ctx context.Context, ws station.Workstation) (Usage, err
 	v.mu.Lock()
 	last, kernel := v.stated(h), h.kernel
 	v.mu.Unlock()
-	// A walk is at most one part in fifty of the time for whoever asks often.
-	if kernel || time.Since(last.At) > freshFor+49*last.Cost {
-		return v.Measure(ctx, ws)
+	if !kernel && last.fresh() {
+		return last, nil
 	}
-	return last, nil
+	return v.measure(ctx, ws, func(u Usage) bool { return !kernel && u.fresh() })
 }
+
+// fresh says whether a measurement is good for somebody who asks: so a walk takes
+// at most one part in fifty of the time for whoever asks often.
+func (u Usage) fresh() bool { return time.Since(u.At) <= freshFor+49*u.Cost }
 
 // stated is the last measurement with the limits as they are now; v.mu is held.
 func (v *Volumes) stated(h *home) Usage {
@@ -189,6 +194,11 @@ func (v *Volumes) stated(h *home) Usage {
 // nowhere. One that was cut off (too many files, changed faster than it could be
 // read) gives what it saw, or what was known before where that is more.
 func (v *Volumes) Measure(ctx context.Context, ws station.Workstation) (Usage, error) {
+	return v.measure(ctx, ws, func(Usage) bool { return false })
+}
+
+// measure is Measure unless, once its turn has come, the last measurement will do.
+func (v *Volumes) measure(ctx context.Context, ws station.Workstation, willDo func(Usage) bool) (Usage, error) {
 	fd, err := v.openHome(ws)
 	if err != nil {
 		return Usage{}, err
@@ -200,6 +210,9 @@ func (v *Volumes) Measure(ctx context.Context, ws station.Workstation) (Usage, e
 	v.mu.Lock()
 	before, kernel := v.stated(h), h.kernel
 	v.mu.Unlock()
+	if willDo(before) {
+		return before, nil
+	}
 	now := Usage{At: time.Now()}
 	if kernel {
 		if now.Bytes, now.Files, err = projectUsage(fd, project(ws)); err != nil {
@@ -232,6 +245,7 @@ func (v *Volumes) walkHome(ctx context.Context, fd int, before Usage, now *Usage
 	if now.AtLeast {
 		now.Bytes, now.Files = max(now.Bytes, before.Bytes), max(now.Files, before.Files)
 	}
+	now.AtLeast = now.AtLeast || w.closed
 	now.Cost = time.Since(now.At)
 	return nil
 }

@@ -35,6 +35,9 @@ type Volumes struct {
 	// idmapped says whether homes can be mounted idmapped; it is tried once.
 	idmapped func() error
 
+	// kernelQuota is projectLimit, but in tests.
+	kernelQuota func(ctx context.Context, home int, ws station.Workstation, bytes int64) (bool, error)
+
 	mu    sync.Mutex
 	homes map[station.ID]*home // what is known of each
 }
@@ -58,8 +61,10 @@ func Open(data string) (*Volumes, error) {
 			return nil, errors.Join(spaceOr("make the data directory", err), root.Close())
 		}
 	}
-	return &Volumes{data: data, root: root, own: os.Geteuid() == 0,
-		idmapped: sync.OnceValue(func() error { return idmap.Try(data) })}, nil
+	v := &Volumes{data: data, root: root, own: os.Geteuid() == 0,
+		idmapped: sync.OnceValue(func() error { return idmap.Try(data) })}
+	v.kernelQuota = v.projectLimit
+	return v, nil
 }
 
 // Close frees the open folder.

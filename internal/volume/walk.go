@@ -52,6 +52,7 @@ type walk struct {
 
 	levels []level
 	cut    bool // ended early: there are more than max
+	closed bool // a folder let this account not in
 }
 
 // measureDir sums disk blocks and inodes below the folder fd, itself included.
@@ -174,8 +175,12 @@ func (w *walk) look(dir int, name string) error {
 		return nil
 	}
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
-		return nil // gone or swapped meanwhile; or a rootless server may not look in
+	if errors.Is(err, fs.ErrPermission) { // a rootless server may not look in
+		w.closed = true
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return nil // gone or swapped meanwhile
 	}
 	if err != nil {
 		return fmt.Errorf("open a folder of the home: %w", err)
