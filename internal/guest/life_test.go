@@ -98,12 +98,12 @@ func TestParkAndRestore(t *testing.T) {
 	openTab(t, c, wire.Open{Name: "two", Command: []string{catProgram, "-"}})
 	_, polite := openTab(t, c, wire.Open{Name: "polite", Command: []string{"/bin/sh", "-c", `trap 'echo going-$((3+3)); exit' HUP; echo ready; while :; do read x; done`}})
 	polite.See(t, "ready")
-	_, ended := openTab(t, c, wire.Open{Name: "over", Command: []string{"/bin/true"}})
+	_, ended := openTab(t, c, wire.Open{Name: "over", Cwd: deep, Command: []string{"/bin/echo", "built-8"}})
 	ended.WaitExit(t)
 
 	api := w.api()
 	snap, err := api.Snapshot(t.Context(), owner("ada"))
-	if err != nil || len(snap.Tabs) != 3 {
+	if err != nil || len(snap.Tabs) != 4 {
 		t.Fatalf("%+v %v", snap, err)
 	}
 	viewer := owner("eve")
@@ -112,7 +112,7 @@ func TestParkAndRestore(t *testing.T) {
 		t.Errorf("a writer ends the session: %v", err)
 	}
 	parked, err := api.Park(t.Context(), owner("ada"))
-	if err != nil || len(parked.Tabs) != 3 {
+	if err != nil || len(parked.Tabs) != 4 {
 		t.Fatalf("%+v %v", parked, err)
 	}
 	one, two := parked.Tabs[0], parked.Tabs[1]
@@ -124,6 +124,10 @@ func TestParkAndRestore(t *testing.T) {
 	}
 	if last := parked.Tabs[2].Output; !bytes.Contains(last, []byte("going-6")) {
 		t.Errorf("a program was not asked to end, or its last words are lost: %q", last)
+	}
+	// What had ended is kept for what it showed.
+	if over := parked.Tabs[3]; over.Name != "over" || over.Cwd != deep || !strings.HasSuffix(over.Ran, "(it had ended)") || !bytes.Contains(over.Output, []byte("built-8")) {
+		t.Errorf("%+v", over)
 	}
 	if _, err := api.CreateTab(t.Context(), owner("ada"), guestapi.TabCreate{}); !errors.Is(err, station.ErrUnavailable) {
 		t.Errorf("a tab in a session that ends: %v", err)

@@ -64,18 +64,23 @@ func (g *Guest) shutdown(w http.ResponseWriter, r *http.Request, id guestapi.Ide
 	return nil
 }
 
-// inspect describes the tabs whose shells run.
+// inspect describes the tabs. One whose program had ended is kept for what it
+// showed: that may be what its person was waiting for.
 func inspect(tabs []*tab) ([]guestapi.ParkedTab, []*terminal.Terminal) {
 	var parked []guestapi.ParkedTab
 	var terms []*terminal.Terminal
 	for _, t := range tabs {
 		d := t.describe()
-		if d.Exited {
-			continue
-		}
-		parked = append(parked, guestapi.ParkedTab{
+		p := guestapi.ParkedTab{
 			ID: t.id, Name: d.Name, Opener: t.opener, CreatedAt: t.createdAt, Cwd: d.Cwd, Cols: d.Cols, Rows: d.Rows, Ran: t.ran(d.Process),
-		})
+		}
+		if d.Exited {
+			p.Cwd, p.Ran = t.command.Dir, t.ran(filepath.Base(t.g.shell()))
+			if p.Ran != "" {
+				p.Ran += " (it had ended)"
+			}
+		}
+		parked = append(parked, p)
 		terms = append(terms, t.terminal())
 	}
 	return parked, terms

@@ -76,7 +76,8 @@ type Parked struct {
 	Tabs []ParkedTab `json:"tabs"`
 }
 
-// ParkedTab is one tab whose shell ran.
+// ParkedTab is one tab. Where its program had ended, a new shell takes its place
+// below what it showed.
 type ParkedTab struct {
 	ID        station.ID `json:"tab"`
 	Name      string     `json:"name"`
