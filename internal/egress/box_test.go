@@ -107,14 +107,7 @@ func rootBox(t testing.TB) *exec.Cmd {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	// The sandbox's uid must be able to execute it.
-	self := filepath.Join(testFolder, "box")
-	if _, err := os.Stat(self); err != nil {
-		if err := rootlesstest.Copy("/proc/self/exe", self); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command(self)
+	cmd := exec.Command(boxProgram(t))
 	m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: station.HostUID(7, 0), Size: station.UIDRangeSize}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
@@ -122,6 +115,18 @@ func rootBox(t testing.TB) *exec.Cmd {
 		Credential: &syscall.Credential{},
 	}
 	return cmd
+}
+
+// boxProgram is this program where a sandbox's uid can execute it.
+func boxProgram(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(testFolder, "box")
+	if _, err := os.Stat(path); err != nil {
+		if err := rootlesstest.Copy("/proc/self/exe", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
 }
 
 // rootlessBox is in namespaces with the ids that a server which is not root

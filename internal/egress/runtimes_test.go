@@ -8,178 +8,155 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"staithe/internal/egress"
 	"staithe/internal/sandbox"
 	"staithe/internal/sandbox/oci"
+	"staithe/internal/sandbox/sandboxtest"
 	"staithe/internal/station"
 )
 
-// runtimeGuest is PID 1 of a real sandbox: it writes what it reached to the
-// home, as soon as there is a network.
-const runtimeGuest = `#!/bin/bash
-try() { timeout 5 bash -c "exec 4<>/dev/tcp/$1/$2 && echo hello >&4 && read -t 5 x <&4 && echo \$x" 2>/dev/null; }
-for i in {1..100}; do
-	got=$(try %s 7)
-	[ "$got" = hello ] && break
-	sleep 0.1
-done
-out=/home/ann/out
-{
-	echo "web $got"
-	echo "name $(getent ahostsv4 good.example | head -n1 | cut -d' ' -f1)"
-	for a in %s; do echo "$a $(try $a 80)$(try $a 8080)"; done
-} > $out.new
-mv $out.new $out
-exec sleep 1000
-`
+// where is from where something is tried, and how it gets out.
+type where struct {
+	path   egress.Path
+	engine string // of a real sandbox; empty: a process in a sandbox's namespaces that may do all there
+	root   bool   // in a real sandbox: as its root, not as the person
+}
 
-// TestRealRuntimes: sandboxes of each runtime that is there reach the internet,
-// and what they must not reach they do not.
-func TestRealRuntimes(t *testing.T) {
-	needWorld(t)
-	for _, engine := range []string{"crun", "runc"} {
-		t.Run(engine, func(t *testing.T) {
-			if _, err := exec.LookPath(engine); err != nil {
-				t.Skipf("%s is not installed: install it to try the network of its sandboxes", engine)
+var (
+	bothPaths = []egress.Path{egress.PathUserspace, egress.PathKernel}
+	userspace = []egress.Path{egress.PathUserspace}
+)
+
+// fromEverywhere runs a test on the paths, from bare namespaces and from real
+// sandboxes of every runtime, there as root and as the person.
+func fromEverywhere(t *testing.T, paths []egress.Path, f func(*testing.T, where)) {
+	t.Helper()
+	for _, path := range paths {
+		t.Run(string(path), func(t *testing.T) {
+			needWorld(t)
+			if path == egress.PathKernel && os.Geteuid() != 0 {
+				t.Skip("the kernel's path is for a server that is root: run the tests as root to try it")
 			}
-			realRuntime(t, engine)
+			t.Run("namespaces", func(t *testing.T) { f(t, where{path: path}) })
+			for _, engine := range []string{"crun", "runc", "runsc"} {
+				for name, root := range map[string]bool{"root": true, "person": false} {
+					t.Run(engine+"-"+name, func(t *testing.T) {
+						needEngine(t, engine)
+						f(t, where{path, engine, root})
+					})
+				}
+			}
 		})
 	}
 }
 
-func realRuntime(t *testing.T, engine string) {
-	dir, err := os.MkdirTemp(testFolder, "real-")
-	if err != nil {
+// needEngine skips, loudly, where sandboxes of a runtime cannot be had.
+func needEngine(t *testing.T, engine string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("real sandboxes are tried by the tests as root; without root the network of bare namespaces is")
+	}
+	if _, err := exec.LookPath(engine); err != nil {
+		t.Skipf("%s is not installed, so that the network of its sandboxes is not tried: tools/setup.sh test", engine)
+	}
+}
+
+// connected is a box with a way out: a new sandbox's, or what stands for one.
+func (w where) connected(t *testing.T, e *egress.Egress, policy station.NetworkPolicy) (*box, egress.Spec) {
+	t.Helper()
+	if w.engine == "" {
+		return connected(t, e, policy)
+	}
+	rt := realRuntime(t, w.engine)
+	spec := sandboxtest.Spec(t, sandboxtest.Home(t, 1), 1)
+	spec.Runtime, spec.Resolver = w.engine, egress.Resolver
+	if err := os.Link(boxProgram(t), filepath.Join(spec.Home, "box")); err != nil {
 		t.Fatal(err)
 	}
-	shut := []string{privateAddr, metaAddr, hostPublic, egress.Resolver}
-	guest, home := filepath.Join(dir, "guest"), filepath.Join(dir, "home")
-	if err := os.WriteFile(guest, fmt.Appendf(nil, runtimeGuest, webAddr, strings.Join(shut, " ")), 0o755); err != nil {
+	if err := os.Chmod(spec.Home, 0o755); err != nil { // the sandbox's root has no right to pass by modes
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(home, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for _, open := range []string{dir, home} {
-		if err := os.Chmod(open, 0o777); err != nil { // the sandbox's uid 0 writes there
-			t.Fatal(err)
-		}
-	}
-	data := t.TempDir()
-	rt, err := oci.New(oci.Options{Data: data, Engine: engine, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { rt.Close() })
-	e := egressOver(t, data, egress.PathUserspace)
-	id := station.NewID()
-	spec := sandbox.Spec{Session: id, Hostname: "main", UserName: "ann", Home: home, Guest: guest, Config: "{}", Resolver: egress.Resolver, Runtime: engine}
+	way := egress.Spec{Session: spec.Session, Policy: policy}
 	spec.Attach = func(ctx context.Context, ns sandbox.NetNS) error {
-		return e.Start(ctx, egress.Spec{Session: id, Policy: internet, NetNS: ns.Path, Owner: ns.PID, Until: ns.PID})
+		way.NetNS, way.Owner, way.Until = ns.Path, ns.PID, ns.PID
+		return e.Start(ctx, way)
 	}
 	t.Cleanup(func() {
-		if err := rt.Stop(context.Background(), id); err != nil {
+		if err := rt.Stop(context.Background(), spec.Session); err != nil {
 			t.Error(err)
 		}
-		if err := e.Stop(context.Background(), id); err != nil {
+		if err := e.Stop(context.Background(), spec.Session); err != nil {
 			t.Error(err)
 		}
 	})
 	if err := rt.Start(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	want := "web hello\nname " + webAddr + "\n" + strings.Join(shut, " \n") + " \n"
-	deadline := time.Now().Add(6 * boxPatience)
-	for {
-		got, err := os.ReadFile(filepath.Join(home, "out"))
-		if err == nil {
-			if string(got) != want {
-				t.Errorf("%q, not %q", got, want)
-			}
-			return
-		}
-		if time.Now().After(deadline) {
-			st, err := e.Status(t.Context(), id)
-			t.Fatalf("nothing came; %+v %v", st, err)
-		}
+	b := w.enter(t, rt, spec)
+	if got, want := sandboxtest.Command(t, rt, spec, w.root, "id -u"), map[bool]string{true: "0", false: "1000"}[w.root]; got != want {
+		t.Fatalf("the attacks would be made as %s", got)
 	}
+	return b, way
 }
 
-// TestRunscTakesTheInterfaceOver: runsc reads its interfaces when it starts, and
-// carries the packets itself from then on. The way out is there before it.
-func TestRunscTakesTheInterfaceOver(t *testing.T) {
-	needWorld(t)
-	runsc, err := exec.LookPath("runsc")
-	if err != nil {
-		t.Skip("runsc is not installed: CGO_ENABLED=0 go install gvisor.dev/gvisor/runsc@latest")
+// enter has the program of the boxes run in a sandbox.
+func (w where) enter(t *testing.T, rt sandbox.Runtime, spec sandbox.Spec) *box {
+	t.Helper()
+	pipe := sandboxtest.Pipe(t, rt, spec, w.root, "/usr/bin/env", partEnv+"="+partBox, "/home/"+spec.UserName+"/box")
+	b := &box{t: t, in: pipe, out: json.NewDecoder(pipe)}
+	b.do(order{Do: "hello"})
+	return b
+}
+
+var realRuntimes = map[string]*oci.Runtime{}
+
+// realRuntime is one for all tests, as sandboxes share what is made once; it lasts
+// as long as the tests' program.
+func realRuntime(t *testing.T, engine string) *oci.Runtime {
+	t.Helper()
+	if rt := realRuntimes[engine]; rt != nil {
+		return rt
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("a namespace of the host's own needs root; the test as root makes one")
-	}
-	dir := t.TempDir()
-	path := filepath.Join(dir, "netns")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err = onThread(func() (struct{}, error) {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return struct{}{}, err
+	guest := filepath.Join(testFolder, "probeguest")
+	if os.Getenv(sandboxtest.GuestEnv) == "" {
+		build := exec.Command("go", "build", "-o", guest, "staithe/internal/sandbox/sandboxtest/testdata/probeguest")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
-		return struct{}{}, unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(path, 0); err != nil {
-			t.Error(err)
+		if err := os.Setenv(sandboxtest.GuestEnv, guest); err != nil {
+			t.Fatal(err)
 		}
-		_ = unix.Unmount(filepath.Join(dir, "state", "null-netns"), 0) // runsc keeps one, if it came so far
-	})
-	e := newEgress(t, egress.PathUserspace)
-	id := station.NewID()
-	if err := e.Start(t.Context(), egress.Spec{Session: id, Policy: internet, NetNS: path}); err != nil {
-		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := e.Stop(context.Background(), id); err != nil {
-			t.Error(err)
-		}
-	})
-	const reach = `try() { timeout 5 bash -c "exec 4<>/dev/tcp/$1/$2 && echo hello >&4 && read -t 5 x <&4 && echo \$x" 2>/dev/null; }
-echo "web $(try %s 7) web6 $(try %s 7) private $(try %s 7)$(try %s 7) host $(try %s 8080)"`
-	script := fmt.Sprintf(reach, webAddr, webAddr6, privateAddr, private6, hostPublic)
-	config, err := json.Marshal(specs.Spec{
-		Version: "1.0.2",
-		Root:    &specs.Root{Path: "/", Readonly: true},
-		Process: &specs.Process{Args: []string{"/bin/bash", "-c", script}, Env: []string{"PATH=/usr/bin:/bin"}, Cwd: "/"},
-		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
-			{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
-			{Type: specs.NetworkNamespace, Path: path},
-		}},
-		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}, {Destination: "/tmp", Type: "tmpfs", Source: "tmpfs"}},
-	})
+	rt, err := oci.New(oci.Options{Data: filepath.Join(testFolder, "real-"+engine), Engine: engine, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(runsc, "--root", filepath.Join(dir, "state"), "--network=sandbox", "--ignore-cgroups", "run", "-bundle", dir, "egress-"+string(id))
-	var out, said strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, said.String())
-	}
-	if out.String() != "web hello web6 hello private  host \n" {
-		st, err := e.Status(t.Context(), id)
-		t.Errorf("%q, %+v %v", out.String(), st, err)
-	}
+	realRuntimes[engine] = rt
+	return rt
+}
+
+// TestRealRuntimes: sandboxes of each runtime reach the internet by both
+// protocols, and names of it as any program asks for them.
+func TestRealRuntimes(t *testing.T) {
+	fromEverywhere(t, bothPaths, func(t *testing.T, w where) {
+		e := newEgress(t, w.path)
+		b, spec := w.connected(t, e, internet)
+		takes(t, e, spec.Session, w.path)
+		for _, addr := range []string{webAddr, webAddr6} {
+			if r := b.do(order{Do: "retry", Addr: fmt.Sprintf("[%s]:7", addr), Send: "hello\n"}); r.Got != "hello\n" {
+				t.Errorf("%s: %+v", addr, r)
+			}
+		}
+		resolve(t, b, "good.example")
+		if w.engine == "" {
+			return // its files are the host's
+		}
+		spec2 := sandbox.Spec{Session: spec.Session}
+		if got := sandboxtest.Command(t, realRuntime(t, w.engine), spec2, w.root, "getent ahostsv4 good.example | head -n1 | cut -d' ' -f1"); got != webAddr {
+			t.Errorf("good.example is %q", got)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -267,4 +268,29 @@ func Command(t testing.TB, rt sandbox.Runtime, spec sandbox.Spec, root bool, scr
 		t.Fatalf("%s: exit %d\n%s", script, a.Code, a.Out)
 	}
 	return strings.TrimSpace(a.Out)
+}
+
+// Pipe runs a command in a sandbox, as the person or as its root, for other
+// rooms' tests, and returns its input and output as one connection, which ends
+// with the test.
+func Pipe(t testing.TB, rt sandbox.Runtime, spec sandbox.Spec, root bool, argv ...string) io.ReadWriter {
+	t.Helper()
+	conn, err := rt.Dial(t.Context(), spec.Session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	body, err := json.Marshal(map[string]any{"argv": argv, "root": root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(conn, "POST /pipe HTTP/1.1\r\nHost: guest\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+		t.Fatal(err)
+	}
+	const yes = "HTTP/1.1 200 OK\r\n\r\n"
+	head := make([]byte, len(yes))
+	if _, err := io.ReadFull(conn, head); err != nil || string(head) != yes {
+		t.Fatalf("%v: %q %v", argv, head, err)
+	}
+	return conn
 }

@@ -39,7 +39,7 @@ func KilledStarts(t *testing.T, open Open, able Abilities, childTest string) {
 		return s
 	}
 	b, whole := killedStart(t, childTest, data, spec(), open, time.Minute)
-	b.ended(t, data)
+	b.ended(t, data, able)
 	t.Logf("a whole start takes %v", whole)
 	var cut, lived int
 	rounds := killedStarts()
@@ -60,7 +60,7 @@ func KilledStarts(t *testing.T, open Open, able Abilities, childTest string) {
 				t.Errorf("started again: %v", err)
 			}
 		}
-		b.ended(t, data)
+		b.ended(t, data, able)
 	}
 	t.Logf("%d of %d starts were cut off, %d sandboxes were taken over", cut, rounds, lived)
 	if now := hostMounts(t); !slices.Equal(now, mounts) {
@@ -93,16 +93,25 @@ func killedStart(t *testing.T, childTest, data string, spec sandbox.Spec, open O
 // startedAgain starts a sandbox whose start was cut off.
 func (b *box) startedAgain(t *testing.T, able Abilities) {
 	t.Helper()
-	if able.LateService == "" {
-		if err := b.rt.Start(t.Context(), b.Spec); err != nil {
-			t.Fatalf("started again: %v", err)
+	b.soon(t, able, "start", func() error { return b.rt.Start(t.Context(), b.Spec) })
+}
+
+// stopped ends a sandbox whose start was cut off.
+func (b *box) stopped(t *testing.T, able Abilities) {
+	t.Helper()
+	b.soon(t, able, "stop", func() error { return b.rt.Stop(t.Context(), b.Session) })
+}
+
+// soon does what must succeed at once, or where a service is at work still, soon.
+func (b *box) soon(t *testing.T, able Abilities, what string, do func() error) {
+	t.Helper()
+	until(t, what, func() bool {
+		err := do()
+		if err != nil && able.LateService == "" {
+			t.Fatalf("%s after a start that was cut off: %v", what, err)
 		}
-		return
-	}
-	until(t, "it is started again; "+able.LateService, func() bool {
-		err := b.rt.Start(t.Context(), b.Spec)
 		if err != nil {
-			t.Logf("started again: %v", err)
+			t.Logf("%s: %v (%s)", what, err, able.LateService)
 		}
 		return err == nil
 	})
@@ -132,18 +141,14 @@ func (b *box) takenOver(t *testing.T, able Abilities) bool {
 }
 
 // ended ends a sandbox, waits until nobody works on it, and wants no trace.
-func (b *box) ended(t *testing.T, data string) {
+func (b *box) ended(t *testing.T, data string, able Abilities) {
 	t.Helper()
-	if err := b.rt.Stop(t.Context(), b.Session); err != nil {
-		t.Fatal(err)
-	}
+	b.stopped(t, able)
 	until(t, "nobody is at work on the session", func() bool {
 		for _, info := range list(t, b.rt) { // as a server does every now and then
 			if info.Session == b.Session {
 				t.Logf("found later: %+v", info)
-				if err := b.rt.Stop(t.Context(), b.Session); err != nil {
-					t.Fatal(err)
-				}
+				b.stopped(t, able)
 			}
 		}
 		return len(processesOf(t, b.Session)) == 0

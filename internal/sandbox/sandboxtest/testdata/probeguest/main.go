@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -74,21 +75,25 @@ func serve() error {
 		_ = json.NewEncoder(w).Encode(map[string]any{"session": config.Session, "version": "probe"})
 	})
 	mux.HandleFunc("POST /run", run)
+	mux.HandleFunc("POST /pipe", pipe)
 	return http.Serve(l, mux)
 }
 
 // person is the uid and gid of what run runs; 0: this process's.
 var person int
 
-// run runs {"argv": […], "root": false} and answers {"out": "…", "code": 0}.
-func run(w http.ResponseWriter, r *http.Request) {
-	var in struct {
-		Argv []string `json:"argv"`
-		Root bool     `json:"root"` // as the guest itself, not as the person
-	}
+// order is what to run.
+type order struct {
+	Argv []string `json:"argv"`
+	Root bool     `json:"root"` // as the guest itself, not as the person
+}
+
+// command makes a command of the order in a request.
+func command(w http.ResponseWriter, r *http.Request) (*exec.Cmd, bool) {
+	var in order
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || len(in.Argv) == 0 {
 		http.Error(w, "bad request", http.StatusBadRequest)
-		return
+		return nil, false
 	}
 	cmd := exec.Command(in.Argv[0], in.Argv[1:]...)
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}
@@ -98,6 +103,15 @@ func run(w http.ResponseWriter, r *http.Request) {
 		if id := uint32(person); id != 0 {
 			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: id, Gid: id}
 		}
+	}
+	return cmd, true
+}
+
+// run runs {"argv": […], "root": false} and answers {"out": "…", "code": 0}.
+func run(w http.ResponseWriter, r *http.Request) {
+	cmd, ok := command(w, r)
+	if !ok {
+		return
 	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -112,6 +126,33 @@ func run(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"out": out.String(), "code": code})
+}
+
+// pipe runs a command whose input and output the connection becomes, after an
+// answer without a body.
+func pipe(w http.ResponseWriter, r *http.Request) {
+	cmd, ok := command(w, r)
+	if !ok {
+		return
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+		return
+	}
+	cmd.Stdout, cmd.Stderr = conn, os.Stderr
+	in, err := cmd.StdinPipe() // not Stdin: when the command ends, so does the connection
+	if err == nil {
+		go func() { _, _ = io.Copy(in, rw); in.Close() }()
+		err = cmd.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "probeguest:", err)
+	}
 }
 
 // listener is the inherited socket, one that is fetched, or one of the guest's
