@@ -1,10 +1,14 @@
 package docker
 
 import (
+	"context"
+	"net"
 	"testing"
 
+	"staithe/internal/guestapi"
 	"staithe/internal/sandbox/docker/servicetest"
 	"staithe/internal/sandbox/sandboxtest"
+	"staithe/internal/station"
 )
 
 // eachKilled runs a test with every service, whose child test has that service too.
@@ -20,3 +24,21 @@ func eachKilled(t *testing.T, f func(t *testing.T, open sandboxtest.Open, able s
 }
 
 func TestAbuse40_KilledInTheMiddleOfAStart(t *testing.T) { eachKilled(t, sandboxtest.KilledStarts) }
+
+func TestAbuse39_GuestsThatLie(t *testing.T) {
+	each(t, func(t *testing.T, open sandboxtest.Open, able sandboxtest.Abilities) {
+		sandboxtest.GuestsThatLie(t, open, able, askGuest)
+	})
+}
+
+// askGuest is how a server asks a guest whether it lives.
+func askGuest(ctx context.Context, session station.ID, dial func(context.Context) (net.Conn, error)) error {
+	signer, err := guestapi.NewSigner(guestapi.NewSeed())
+	if err != nil {
+		return err
+	}
+	c := guestapi.NewClient(session, signer, dial)
+	defer c.Close()
+	_, err = c.Health(ctx)
+	return err
+}

@@ -19,6 +19,7 @@ func gvisorAbilities(a *sandboxtest.Abilities) {
 	a.OOMEndsAll = "all the memory inside is one process's, the sentry's, so that the sandbox ends when it is used up"
 	a.NoOOMName = "it is always the sentry"
 	a.NoPTYs = "terminals are the sentry's own: they cost memory, which is limited, and none of the host's"
+	a.NoInodes = "gVisor's file systems in memory have no bound on the number of files, which take of the session's memory, which is limited"
 	a.NoInotify = "watches are the sentry's own: they cost memory, which is limited, and none of the host's"
 	const own = "it is the sentry that answers, and nothing of the host's is reached"
 	a.Harmless = map[string]string{"kill-init": "it ends the session of who does it"}

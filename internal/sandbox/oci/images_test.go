@@ -22,6 +22,13 @@ func TestAbuse35_HostIsOutOfReachOfRoot(t *testing.T) {
 	})
 }
 
+func TestAbuse37_BombsOfRoot(t *testing.T) {
+	rootfs := testImage(t)
+	each(t, func(t *testing.T, open sandboxtest.Open, able sandboxtest.Abilities) {
+		sandboxtest.BombsOfRoot(t, open, able, rootfs)
+	})
+}
+
 func TestAbuse38_KernelIsClosedToRoot(t *testing.T) {
 	rootfs := testImage(t)
 	each(t, func(t *testing.T, open sandboxtest.Open, able sandboxtest.Abilities) {

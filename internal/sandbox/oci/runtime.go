@@ -34,6 +34,7 @@ type Runtime struct {
 
 	cgroups cgroups
 	oom     oomWatch
+	logs    logWatch
 	homes   homes
 	engines engineCache
 
@@ -134,6 +135,7 @@ func (r *Runtime) prepare(ctx context.Context) (*prepared, error) {
 // Close frees what the runtime holds in this process. Sandboxes live on.
 func (r *Runtime) Close() error {
 	r.oom.close()
+	r.logs.close()
 	r.homes.close()
 	r.prepareMu.Lock()
 	defer r.prepareMu.Unlock()

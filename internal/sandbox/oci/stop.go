@@ -47,6 +47,7 @@ func (r *Runtime) Find(ctx context.Context, id station.ID) (info sandbox.Info, t
 	if !id.Valid() || !r.exists(id) {
 		return info, false, nil
 	}
+	r.watchLog(id)
 	r.boundLog(id)
 	if unfinished(r.dir(id)) {
 		r.adopt(ctx, id)

@@ -64,6 +64,7 @@ func (r *Runtime) finished(id station.ID) error {
 		return err
 	}
 	rec.Unfinished = false
+	r.watchLog(id)
 	return rec.write(r.dir(id))
 }
 

@@ -15,11 +15,12 @@ type Abilities struct {
 	NoPTYs      string // terminals are not limited
 	NoInotify   string // inotify is not limited
 	NoScratch   string // /tmp and /var/tmp are not limited
+	NoInodes    string // the number of files in /tmp and the like is not limited by itself
 	NoAttach    string // there is no network namespace to attach to
 	NoPID       string // the guest is no process of the host that can be looked at
 	NoImage     string // Spec.Base is not taken
 	NoSudo      string // Spec.Sudo is not taken
-	NoLogBound  string // what the guest logs is not bounded
+	NoLogBound  string // what the guest logs is bounded by others than the provider, or not at all
 	NoNamespace string // sandboxes are not apart in namespaces
 	NoPIDCount  string // Usage does not know how many processes run
 	OwnKernel   string // namespaces, limits and capabilities inside are those of a kernel of the sandbox's own, with numbers of its own

@@ -286,27 +286,3 @@ func NamesAreNeverFolded(t *testing.T, open Open, _ Abilities) {
 		}
 	}
 }
-
-// ForkBombIsHeld lets one session use up all the processes it may have: it
-// suffers, its neighbour does not, and it can be ended.
-func ForkBombIsHeld(t *testing.T, open Open, able Abilities) {
-	need(t, able.NoPIDs)
-	data := t.TempDir()
-	rt := open(t, data)
-	spec := Spec(t, Home(t, 1), 1)
-	spec.Limits.PIDs = 200
-	b, neighbour := start(t, rt, spec), start(t, rt, Spec(t, Home(t, 2), 2))
-	inside := b.processes(t, able)
-	a := b.run(t, false, "/bin/sh", "-c", "i=0; while [ $i -lt 500 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; echo all")
-	if n := len(inside()); strings.Contains(a.Out, "all") || able.NoPID == "" && (n > 210 || n < 100) {
-		t.Errorf("%d processes run; it said %q", n, a.Out)
-	}
-	neighbour.sh(t, "echo fine | cat | cat")
-	if err := rt.Stop(t.Context(), b.Session); err != nil {
-		t.Fatal(err)
-	}
-	if left := inside(); len(left) != 0 {
-		t.Errorf("%d processes left", len(left))
-	}
-	Traceless(t, data, b.Session)
-}

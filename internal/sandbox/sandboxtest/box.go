@@ -170,8 +170,8 @@ func (b *box) run(t testing.TB, root bool, argv ...string) answer {
 }
 
 // try runs a shell command that may end the sandbox.
-func (b *box) try(script string) {
-	body, _ := json.Marshal(map[string]any{"argv": []string{"/bin/sh", "-c", script}}) // cannot fail
+func (b *box) try(root bool, script string) {
+	body, _ := json.Marshal(map[string]any{"argv": []string{"/bin/sh", "-c", script}, "root": root}) // cannot fail
 	if res, err := b.http.Post("http://guest/run", "application/json", bytes.NewReader(body)); err == nil {
 		res.Body.Close()
 	}

@@ -130,7 +130,7 @@ func (b *box) takenOver(t *testing.T, able Abilities) bool {
 	}
 	until(t, "its guest answers", func() bool { return b.health() == nil })
 	if able.NoInotify == "" {
-		if n := b.count(t, "watches"); n != 40 {
+		if n := b.count(t, false, "watches"); n != 40 {
 			t.Errorf("%d inotify watches, not 40", n)
 		}
 	}

@@ -65,46 +65,6 @@ func usage(t *testing.T, open Open, able Abilities) {
 	}
 }
 
-// memoryLimit: what takes too much is ended, the user can be told what it was,
-// and the guest goes on.
-func memoryLimit(t *testing.T, open Open, able Abilities) {
-	need(t, able.NoMemory)
-	spec := Spec(t, Home(t, 1), 1)
-	spec.Limits.Memory = 96 << 20
-	data := t.TempDir()
-	rt := open(t, data)
-	b := start(t, rt, spec)
-	// tail keeps all of a line.
-	const bomb = "head -c 300M /dev/zero | tail -n1 >/dev/null"
-	if able.OOMEndsAll != "" {
-		t.Log("on this provider: " + able.OOMEndsAll)
-		neighbour := start(t, rt, Spec(t, Home(t, 2), 2))
-		b.try(bomb)
-		until(t, "the sandbox ends", func() bool { info, _, err := rt.Find(t.Context(), b.Session); return err == nil && !info.Running })
-		neighbour.sh(t, "echo fine")
-		if err := rt.Stop(t.Context(), b.Session); err != nil {
-			t.Error(err)
-		}
-		Traceless(t, data, b.Session)
-		return
-	}
-	b.run(t, false, "/bin/sh", "-c", bomb)
-	if err := b.health(); err != nil {
-		t.Fatalf("the guest: %v", err)
-	}
-	if able.NoUsage != "" {
-		return
-	}
-	if u := b.usage(t); u.OOMKills < 1 || u.Memory > spec.Limits.Memory {
-		t.Errorf("usage: %+v", u)
-	}
-	if able.NoOOMName != "" {
-		t.Log("not on this provider: " + able.NoOOMName)
-		return
-	}
-	until(t, "what was killed is named", func() bool { return strings.Contains(b.usage(t).LastOOMKill, "tail") })
-}
-
 // cpuLimit: two busy loops get no more than the quota. A busy machine gives
 // less, so only the upper bound is looked at.
 func cpuLimit(t *testing.T, open Open, able Abilities) {
@@ -122,44 +82,18 @@ func cpuLimit(t *testing.T, open Open, able Abilities) {
 	}
 }
 
-// smallLimits: files, terminals, inotify, scratch.
-func smallLimits(t *testing.T, open Open, able Abilities) {
+// openFiles: the limit holds from the first program on. (What else is limited is
+// tried by Bombs.)
+func openFiles(t *testing.T, open Open, able Abilities) {
 	spec := Spec(t, Home(t, 1), 1)
-	spec.Limits = station.Limits{Files: 200, PTYs: 12, Inotify: 40, Scratch: 8 << 20}
-	b := start(t, open(t, t.TempDir()), spec)
-	if got := b.sh(t, "ulimit -n; ulimit -Hn"); got != "200\n200" {
-		t.Errorf("open files: %q", got)
-	}
-	if able.NoPTYs == "" {
-		if n := b.count(t, "ptys"); n > 12 || n < 1 {
-			t.Errorf("%d terminals", n)
-		}
-	}
-	if able.NoInotify == "" {
-		if n := b.count(t, "watches"); n != 40 {
-			t.Errorf("%d inotify watches", n)
-		}
-	}
-	if able.NoScratch == "" {
-		for _, dir := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
-			a := b.run(t, false, "/bin/sh", "-c", "head -c 64M /dev/zero > "+dir+"/full; stat -c %s "+dir+"/full; rm "+dir+"/full")
-			lines := strings.Split(strings.TrimSpace(a.Out), "\n")
-			if size, err := strconv.Atoi(lines[len(lines)-1]); err != nil || size > 8<<20 || size < 4<<20 {
-				t.Errorf("%s held %s", dir, a.Out)
-			}
-		}
-	}
-	for _, reason := range []string{able.NoPTYs, able.NoInotify, able.NoScratch} {
-		if reason != "" {
-			t.Log("not on this provider: " + reason)
-		}
-	}
+	spec.Limits.Files = 200
+	fileBomb(t, start(t, open(t, t.TempDir()), spec), bomber{}, able)
 }
 
 // count lets the probe take as many of a thing as it gets.
-func (b *box) count(t *testing.T, what string) int {
+func (b *box) count(t *testing.T, root bool, what string) int {
 	t.Helper()
-	a := b.run(t, false, b.guestInside(t), "count", what)
+	a := b.run(t, root, b.guestInside(t), "count", what)
 	n, err := strconv.Atoi(strings.TrimSpace(a.Out))
 	if err != nil || a.Code != 0 {
 		t.Fatalf("count %s: %+v", what, a)

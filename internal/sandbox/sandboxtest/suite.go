@@ -32,9 +32,8 @@ func Run(t *testing.T, open Open, able Abilities) {
 		{"FreezeThaw", freezeThaw},
 		{"StopFrozen", stopFrozen},
 		{"Usage", usage},
-		{"MemoryLimit", memoryLimit},
 		{"CPULimit", cpuLimit},
-		{"SmallLimits", smallLimits},
+		{"OpenFiles", openFiles},
 		{"Attach", attach},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open, able) })

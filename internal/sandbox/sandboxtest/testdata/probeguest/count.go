@@ -11,7 +11,7 @@ import (
 // count takes as many of a thing as it gets, up to a bound that only a missing
 // limit reaches, and prints how many that were.
 func count(what string) error {
-	const most = 100_000
+	const most = 20_000
 	var take func(i int) error
 	switch what {
 	case "ptys":

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,7 @@ func serve() error {
 	var config struct {
 		Session string `json:"session"`
 		Die     bool   `json:"die"` // for tests of failed starts
+		Lie     string `json:"lie"` // see lies.go
 		UID     int    `json:"uid"` // of the person; 0: as this process
 	}
 	config.UID = 1000
@@ -66,6 +68,9 @@ func serve() error {
 	}
 	// Signals that a gateway's terminal or service manager may send it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	if config.Lie != "" {
+		return lie(config.Lie)
+	}
 	l, err := listener()
 	if err != nil {
 		return fmt.Errorf("listener: %w", err)
@@ -76,6 +81,7 @@ func serve() error {
 	})
 	mux.HandleFunc("POST /run", run)
 	mux.HandleFunc("POST /pipe", pipe)
+	mux.HandleFunc("POST /log", floodLog)
 	return http.Serve(l, mux)
 }
 
@@ -152,6 +158,27 @@ func pipe(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "probeguest:", err)
+	}
+}
+
+// floodLog writes to the guest's log as much as the query asks for, in bytes, and
+// then the query's last words.
+func floodLog(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.URL.Query().Get("bytes"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	line := bytes.Repeat([]byte("x"), 1<<16)
+	line[len(line)-1] = '\n'
+	for ; n > 0 && err == nil; n -= len(line) {
+		_, err = os.Stderr.Write(line)
+	}
+	if err == nil {
+		_, err = io.WriteString(os.Stderr, r.URL.Query().Get("last")+"\n")
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }
 
