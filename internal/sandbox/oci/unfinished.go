@@ -111,6 +111,20 @@ func (r *Runtime) limitAdopted(ctx context.Context, rec record, limits bounds) e
 	if rec.Kind == runsc {
 		return nil
 	}
+	if err := awaitOpen(rec.Process); err != nil {
+		return err
+	}
+	own, err := os.Readlink("/proc/self/ns/user")
+	if err != nil {
+		return err
+	}
+	its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", rec.PID))
+	if err != nil {
+		return err
+	}
+	if its == own { // or the limits would be the host's
+		return fmt.Errorf("process %d is in the host's user namespace", rec.PID)
+	}
 	if !r.cgroups.have[ctlPIDs] {
 		if err := limitProcesses(rec.PID, limits.pids); err != nil {
 			return err
