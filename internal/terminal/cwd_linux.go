@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,9 +17,18 @@ func (p *local) Cwd() (dir string) {
 		return ""
 	default:
 	}
-	AsUser(p.uid, p.gid, func() { dir, _ = os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/cwd") })
+	read := func() { dir, _ = os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/cwd") }
+	if AsUser(p.uid, p.gid, read); dir == "" && !hasFileSystemIdentity() {
+		onOtherThread(func() { asReal(p.uid, p.gid, read) })
+	}
 	return dir
 }
+
+// hasFileSystemIdentity says whether threads have one here; under gVisor they have
+// not.
+var hasFileSystemIdentity = sync.OnceValue(func() bool {
+	return !errors.Is(unix.Setfsuid(-1), unix.ENOSYS) // -1 changes nothing
+})
 
 // AsUser runs do in a thread that has a user's file system identity, if that can
 // be had, and returns when it is done. What /proc says of a process the kernel
@@ -82,6 +92,20 @@ func asEffective(uid, gid int, do func()) {
 		return
 	}
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
+		return
+	}
+	do()
+}
+
+// asReal runs do with the user's ids as the thread's real and effective ones, for
+// good: gVisor shows where a process is to whoever has its real ids. For that
+// moment the user may signal the thread, and so end their own session.
+func asReal(uid, gid int, do func()) {
+	const keep = ^uintptr(0)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), keep); errno != 0 {
+		return
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), keep); errno != 0 {
 		return
 	}
 	do()
