@@ -160,7 +160,7 @@ func (g *Guard) Run(ctx context.Context) {
 		case w := <-g.walk.done:
 			g.took(ctx, w)
 		case <-g.changed:
-			g.disk.listed = time.Time{}
+			g.disk.asked = true
 		case <-timer.C:
 		}
 		timer.Reset(g.tick(ctx))
@@ -186,7 +186,7 @@ func (g *Guard) tick(ctx context.Context) time.Duration {
 	}
 	g.look(sp, now)
 	if now.Sub(g.disk.listed) >= g.listEvery() {
-		g.disk.listed = now
+		g.disk.listed, g.disk.asked = now, false
 		list, err := g.host.Writers(ctx)
 		if g.failed(ctx, "list the running sessions", err) {
 			return time.Second
@@ -199,6 +199,9 @@ func (g *Guard) tick(ctx context.Context) time.Duration {
 		g.recover(ctx)
 	}
 	g.startWalk(ctx, now)
+	if g.disk.asked {
+		return min(listDanger, g.disk.every(g.reserve))
+	}
 	return g.disk.every(g.reserve)
 }
 
@@ -310,17 +313,32 @@ func (g *Guard) brake(ctx context.Context, h *watched, notice Notice) {
 	if len(writing) == 0 {
 		writing = all
 	}
-	for _, s := range writing {
-		g.brakeOne(ctx, s, notice)
+	g.brakeAll(ctx, writing, notice)
+}
+
+// brakeAll stops sessions. Those for which there is no room to note it are frozen
+// all the same; the ballast is theirs once all are, or another would take it.
+func (g *Guard) brakeAll(ctx context.Context, list []*writer, notice Notice) {
+	var again []*writer
+	for _, s := range list {
+		err := g.host.Brake(ctx, s.Session, notice)
+		if errors.Is(err, station.ErrNoSpace) {
+			again = append(again, s)
+			continue
+		}
+		g.brakedOne(ctx, s, notice, err)
+	}
+	if len(again) == 0 {
+		return
+	}
+	dropped := g.ballast.drop()
+	for _, s := range again {
+		g.brakedOne(ctx, s, notice, errors.Join(dropped, g.host.Brake(ctx, s.Session, notice)))
 	}
 }
 
-func (g *Guard) brakeOne(ctx context.Context, s *writer, notice Notice) {
-	err := g.host.Brake(ctx, s.Session, notice)
-	if errors.Is(err, station.ErrNoSpace) {
-		// It is frozen, but there is no room to note it.
-		err = errors.Join(g.ballast.drop(), g.host.Brake(ctx, s.Session, notice))
-	}
+// brakedOne takes in what came of a brake.
+func (g *Guard) brakedOne(ctx context.Context, s *writer, notice Notice, err error) {
 	if errors.Is(err, station.ErrNotFound) {
 		return // ended by itself
 	}

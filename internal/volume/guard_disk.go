@@ -65,7 +65,9 @@ type diskState struct {
 	marked  time.Time
 	falling bool // since when it fell noticeably
 	listed  time.Time
+	asked   bool  // to list them soon
 	from    Space // the room when it became low, or somebody was stopped last
+	stopped bool  // somebody was, since it became low
 	// In the danger all homes are measured, and again, and again: round is when
 	// the present round began, rounds how many were ended.
 	round  time.Time
@@ -95,6 +97,7 @@ func (g *Guard) look(sp Space, now time.Time) {
 	case !low && d.share < 1:
 		d.round, d.rounds = now, 0
 		g.low.Store(true)
+		d.stopped = false
 		g.account(was)
 		g.log.Warn("the disk is almost full: what takes more room is refused, sessions that fill it are stopped",
 			"free", size(sp.Free), "free_files", sp.FreeFiles, "reserve", size(g.reserve.bytes))
@@ -125,8 +128,8 @@ func (g *Guard) dangerRest() int {
 }
 
 func (g *Guard) listEvery() time.Duration {
-	if g.danger() {
-		return listDanger
+	if g.danger() || g.disk.asked {
+		return listDanger // no more often, however many come and go
 	}
 	return listUsual
 }
@@ -157,20 +160,17 @@ func (g *Guard) protect(ctx context.Context, now time.Time) {
 			most, mostBy = h, by
 		}
 	}
-	stopped := true
 	if fast != nil {
 		g.stop(ctx, fast)
 	} else if s := g.hidden(); complete && s != nil {
-		g.brakeOne(ctx, s, writesNotice(s.since-s.base))
-		g.account(g.disk.room)
+		g.brakeAll(ctx, []*writer{s}, writesNotice(s.since-s.base))
+		g.stoppedOne()
 	} else if complete && g.disk.rounds == 0 && g.critical() && most != nil {
 		g.stop(ctx, most)
-	} else {
-		stopped = false
 	}
 	// Not before somebody was stopped, or the disk falls no more: else who fills
 	// it takes the ballast too.
-	if g.critical() && (stopped || complete && !g.disk.falling) {
+	if g.critical() && complete && (g.disk.stopped || !g.disk.falling) {
 		g.failed(ctx, "give the ballast away", g.ballast.drop())
 	}
 	if complete {
@@ -183,6 +183,11 @@ func (g *Guard) protect(ctx context.Context, now time.Time) {
 func (g *Guard) stop(ctx context.Context, h *watched) {
 	g.brake(ctx, h, diskNotice(h.now))
 	h.base = h.now
+	g.stoppedOne()
+}
+
+func (g *Guard) stoppedOne() {
+	g.disk.stopped = true
 	g.account(g.disk.room)
 }
 
