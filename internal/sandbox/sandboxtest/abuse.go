@@ -55,18 +55,20 @@ func hostFiles(t *testing.T, data, secret string, b, other *box) {
 	if b.Base == "" { // an image has its own
 		paths = append(paths, "/etc/shadow", "/etc/gshadow", "/etc/machine-id", "/etc/ssh/ssh_config", "/etc/fstab")
 	}
-	for _, path := range paths {
-		b.denied(t, false, "read", path)
-		b.denied(t, false, "read", "/proc/1/root"+path)
-	}
-	if out := b.run(t, false, "/bin/sh", "-c", "find / -name 'needle-of-*' 2>/dev/null").Out; out != "" {
-		t.Errorf("found %s", out)
-	}
-	for _, name := range []string{"fd/1", "fd/3", "cwd", "exe"} { // root inside may see their numbers
-		if a := b.run(t, false, "/bin/readlink", "/proc/1/"+name); a.Code == 0 {
-			t.Errorf("the guest's %s: %s", name, a.Out)
+	for _, root := range []bool{false, true} {
+		for _, path := range paths {
+			b.denied(t, root, "read", path)
+			b.denied(t, root, "read", "/proc/1/root"+path)
 		}
-		b.denied(t, false, "read", "/proc/1/"+name)
+		if out := b.run(t, root, "/bin/sh", "-c", "find / -name 'needle-of-*' 2>/dev/null").Out; out != "" {
+			t.Errorf("found %s (root inside: %v)", out, root)
+		}
+		for _, name := range []string{"fd/1", "fd/3", "cwd", "exe"} { // root inside may see their numbers
+			if a := b.run(t, root, "/bin/readlink", "/proc/1/"+name); a.Code == 0 {
+				t.Errorf("the guest's %s: %s (root inside: %v)", name, a.Out, root)
+			}
+			b.denied(t, root, "read", "/proc/1/"+name)
+		}
 	}
 	if out := b.sh(t, "ls -A /sys/fs/cgroup"); out != "" {
 		t.Errorf("the host's cgroups: %s", out)
@@ -121,7 +123,9 @@ func hostSockets(t *testing.T, data string, b, other *box) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	b.denied(t, false, "connect-tcp", listener.Addr().String())
+	for _, root := range []bool{false, true} {
+		b.denied(t, root, "connect-tcp", listener.Addr().String())
+	}
 }
 
 // hostUIDs: on the host, two users' files and processes belong to two uids, and
