@@ -271,7 +271,7 @@ func classify(err error) string {
 		return "refused"
 	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return "reset"
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EINVAL):
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EADDRNOTAVAIL):
 		return "unreachable"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"staithe/internal/sandbox/docker/servicetest"
 )
 
 // The tests have a small world of their own, in network namespaces that nothing
@@ -122,6 +124,7 @@ func hostMain(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	code = m.Run()
+	servicetest.Stop()
 	reports, err := filepath.Glob(filepath.Join(testFolder, "races", "*"))
 	for _, path := range reports {
 		text, err := os.ReadFile(path)
