@@ -16,7 +16,8 @@ CGO_ENABLED=0 go build -o "$at/guest" ./internal/sandbox/sandboxtest/testdata/pr
 (cat /etc/passwd; echo "rootless:x:43210:43210::/run/rootless:/bin/sh") >"$at/passwd"
 (cat /etc/group; echo "rootless:x:43210:") >"$at/group"
 echo "rootless:1000000:65536" >"$at/subid"
-parts='(StartDialStop|FreezeThaw|StopFrozen|Usage|MemoryLimit|CPULimit|SmallLimits)'
+parts='(StartDialStop|FreezeThaw|StopFrozen|Usage|CPULimit|OpenFiles|person|root)'
+bombs='(forks|memory|scratch|inodes|terminals|inotify|descriptors)'
 cat >"$at/init" <<INIT
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin SANDBOXTEST_GUEST=$at/guest
@@ -32,9 +33,9 @@ cd /sys/fs/cgroup && mkdir -p init service/server && echo \$\$ >init/cgroup.proc
 echo "=== as an account with a cgroup of its own"
 chown 43210:43210 service service/cgroup.procs service/cgroup.subtree_control service/server service/server/cgroup.procs
 (echo 0 >service/server/cgroup.procs && exec env TMPDIR=/run/rootless/tmp HOME=/run/rootless setpriv --reuid=43210 --regid=43210 --clear-groups \\
-	$at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_ForkBomb.*|TestAbuse40_FreezeSurvives.*)\$/^crun\$/^$parts\$') && other=1
+	$at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_Bombs|TestAbuse40_FreezeSurvives.*)\$/^crun\$/^$parts\$/^$bombs\$') && other=1
 echo "=== as root"
-TMPDIR=/run/tmp HOME=/run $at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_ForkBomb.*|TestAbuse40_FreezeSurvives.*|TestAbuse40_StopWithoutNotes)\$/^(crun|runc)\$/^$parts\$' && root=1
+TMPDIR=/run/tmp HOME=/run $at/oci.test -test.v -test.run '^(TestConformance|TestAbuse37_Bombs|TestAbuse40_FreezeSurvives.*|TestAbuse40_StopWithoutNotes)\$/^(crun|runc)\$/^$parts\$/^$bombs\$' && root=1
 [ "\$root\$other" = 11 ] && echo "cgroupv2: passed"
 halt -f
 INIT
