@@ -137,7 +137,14 @@ func (f *Fleet) reconnectOne(ctx context.Context, id station.ID) error {
 		return err
 	}
 	defer end()
-	s, err := f.store.Session(ctx, id)
+	err = f.lease(ctx, id)
+	if errors.Is(err, station.ErrConflict) {
+		return nil // another server's
+	}
+	var s station.Session
+	if err == nil {
+		s, err = f.store.Session(ctx, id)
+	}
 	if errors.Is(err, station.ErrNotFound) {
 		return f.detach(ctx, id)
 	}
@@ -162,6 +169,9 @@ func (f *Fleet) reconnectOne(ctx context.Context, id station.ID) error {
 	ns := fmt.Sprintf("/proc/%d/ns/net", box.PID)
 	if err := f.network.Start(ctx, egress.Spec{Session: id, Policy: c.Network, NetNS: ns, Owner: box.PID, Until: box.PID}); err != nil {
 		return err
+	}
+	if s.Notice.Code != "" { // what is said stays: a brake's is how it is known again
+		return nil
 	}
 	return f.store.SetNotice(ctx, id, station.Notice{Code: noticeNetwork, At: f.stamp().Truncate(time.Second),
 		Text: "The session's network had to be started anew; connections that were open are gone."})

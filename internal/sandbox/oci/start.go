@@ -59,15 +59,18 @@ func (r *Runtime) Start(ctx context.Context, spec sandbox.Spec) error {
 	if err := r.destroy(ctx, spec.Session); err != nil {
 		return fmt.Errorf("remove what is left of the sandbox: %w", err)
 	}
-	if err := r.create(ctx, p, eng, spec); err != nil {
+	err = r.create(ctx, p, eng, spec)
+	if err == nil {
+		err = r.finished(spec.Session)
+	}
+	if err != nil {
 		err = r.explain(spec.Session, err)
 		// The person may have gone; the rubble must go all the same.
 		if e := r.destroy(context.WithoutCancel(ctx), spec.Session); e != nil {
 			err = fmt.Errorf("%w; and its remains: %w", err, e)
 		}
-		return err
 	}
-	return r.finished(spec.Session)
+	return err
 }
 
 // create makes everything on disk and runs the engine.
