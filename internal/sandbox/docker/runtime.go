@@ -58,6 +58,8 @@ type Runtime struct {
 	locks keylock.Locks[station.ID]
 	asked atomic.Pointer[mode] // nil until the service has said it
 
+	createMu sync.Mutex // held while rootless Podman creates a container: an operation lock
+
 	imageMu sync.Mutex // held while importing: an operation lock
 	image   string     // "" until it is known to be there; guarded by imageMu
 }

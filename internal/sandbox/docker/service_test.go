@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -28,7 +29,7 @@ func TestRemappedServiceIsAskedNotToMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := rt.Stop(t.Context(), spec.Session); err != nil {
+		if err := rt.Stop(context.Background(), spec.Session); err != nil {
 			t.Error(err)
 		}
 	})

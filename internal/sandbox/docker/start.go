@@ -101,13 +101,25 @@ func (r *Runtime) create(ctx context.Context, spec sandbox.Spec) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.api.ContainerCreate(ctx, options); err != nil {
+	if err := r.createContainer(ctx, m, options); err != nil {
 		return r.refused(ctx, err)
 	}
 	if _, err := r.api.ContainerStart(ctx, r.name(spec.Session), client.ContainerStartOptions{}); err != nil {
 		return r.refused(ctx, err)
 	}
 	return r.adopt(ctx, spec, m, hand, sock)
+}
+
+// createContainer makes the container, which does not run yet.
+func (r *Runtime) createContainer(ctx context.Context, m mode, options client.ContainerCreateOptions) error {
+	if m.rootless {
+		// Podman (4.3) asked for several keep-id containers at once now and then
+		// finds no subordinate ids for one of them.
+		r.createMu.Lock()
+		defer r.createMu.Unlock()
+	}
+	_, err := r.api.ContainerCreate(ctx, options)
+	return err
 }
 
 // refused tells a service that is down from one that could not make this
