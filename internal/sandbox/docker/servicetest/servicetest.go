@@ -37,7 +37,9 @@ type service struct {
 	dir  string
 	host string
 	cmd  *exec.Cmd
-	why  string // not empty: it cannot be had
+	// ended is told how cmd ended.
+	ended chan error
+	why   string // not empty: it cannot be had
 }
 
 var services = map[string]*service{docker: {}, podman: {}, Remapped: {}}
@@ -117,17 +119,14 @@ func (s *service) launch(kind string, root bool) (err error) {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	if err := s.listens(ended); err != nil {
-		return err
-	}
+	s.ended = make(chan error, 1)
+	go func() { s.ended <- cmd.Wait() }()
 	s.cmd = cmd
-	return nil
+	return s.listens()
 }
 
 // listens waits until the service does, or has ended.
-func (s *service) listens(ended <-chan error) error {
+func (s *service) listens() error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for limit := time.After(time.Minute); ; {
@@ -135,7 +134,8 @@ func (s *service) listens(ended <-chan error) error {
 			return conn.Close()
 		}
 		select {
-		case err := <-ended:
+		case err := <-s.ended:
+			s.cmd = nil
 			return fmt.Errorf("it ended: %w", err)
 		case <-limit:
 			return errors.New("it does not listen within a minute")
@@ -180,19 +180,19 @@ func (s *service) stop() {
 	if s.dir == "" {
 		return
 	}
-	if s.cmd != nil {
-		_ = s.cmd.Process.Signal(unix.SIGTERM)
-		gone := func() bool { return syscall.Kill(-s.cmd.Process.Pid, 0) != nil }
-		for end := time.Now().Add(20 * time.Second); !gone() && time.Now().Before(end); {
-			_, _ = unix.Poll(nil, 50)
-		}
-		_ = syscall.Kill(-s.cmd.Process.Pid, unix.SIGKILL)
-	}
 	// The process that holds rootless Podman's user namespace outlives the service.
 	if b, err := os.ReadFile(filepath.Join(s.dir, "tmp/pause.pid")); err == nil && os.Geteuid() != 0 {
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && pid > 1 {
 			_ = syscall.Kill(pid, unix.SIGKILL)
 		}
+	}
+	if s.cmd != nil {
+		_ = s.cmd.Process.Signal(unix.SIGTERM)
+		select {
+		case <-s.ended:
+		case <-time.After(20 * time.Second):
+		}
+		_ = syscall.Kill(-s.cmd.Process.Pid, unix.SIGKILL)
 	}
 	if os.Geteuid() != 0 {
 		return // what belongs to its sandboxes' ids goes with the account
