@@ -110,16 +110,24 @@ func (r *Runtime) create(ctx context.Context, spec sandbox.Spec) error {
 	return r.adopt(ctx, spec, m, hand, sock)
 }
 
-// createContainer makes the container, which does not run yet.
+// createContainer makes the container, which does not run yet. Podman (4.3) that
+// is asked for several keep-id containers at once now and then finds no
+// subordinate ids for one of them: so it is asked for one at a time, and again
+// where somebody else asked too, such as the server before this one.
 func (r *Runtime) createContainer(ctx context.Context, m mode, options client.ContainerCreateOptions) error {
 	if m.rootless {
-		// Podman (4.3) asked for several keep-id containers at once now and then
-		// finds no subordinate ids for one of them.
 		r.createMu.Lock()
 		defer r.createMu.Unlock()
 	}
-	_, err := r.api.ContainerCreate(ctx, options)
-	return err
+	for again := 5; ; again-- {
+		_, err := r.api.ContainerCreate(ctx, options)
+		if err == nil || again == 0 || !m.rootless || !strings.Contains(err.Error(), "keep-id requires additional UIDs") {
+			return err
+		}
+		if e := pause(ctx); e != nil {
+			return e
+		}
+	}
 }
 
 // refused tells a service that is down from one that could not make this
