@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
@@ -48,11 +49,26 @@ func openData(path string) (*dataDir, error) {
 	if err != nil {
 		return nil, diskError("lock the data directory", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockSoon(f); err != nil {
 		f.Close()
 		return nil, station.Errorf(station.ErrConflict, "data_in_use", "Another staithe serves %s; stop it first, or choose another directory with --data DIR.", path).Because(err)
 	}
 	return &dataDir{path, f}, nil
+}
+
+// lockPatience is how long a server waits for one that may be ending.
+const lockPatience = 2 * time.Second
+
+// lockSoon takes the lock. Of a server that was killed it may be held for a moment
+// more: by what it was about to start, up to the moment in which that becomes
+// another program. To wait for it is to wait for that.
+func lockSoon(f *os.File) error {
+	for end := time.Now().Add(lockPatience); ; <-time.After(10 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // Close lets the directory go.

@@ -102,7 +102,8 @@ type hardened struct {
 
 const patient = 20 * time.Second
 
-func newHardened(t *testing.T) *hardened {
+// needRunsc skips, loudly, where no session has a kernel of its own.
+func needRunsc(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED, sessions with a kernel of their own: only a server that is root makes them; run the tests as root")
@@ -110,6 +111,11 @@ func newHardened(t *testing.T) *hardened {
 	if _, err := exec.LookPath("runsc"); err != nil {
 		t.Skip("SKIPPED, sessions with a kernel of their own: runsc is not installed; run tools/setup.sh test")
 	}
+}
+
+func newHardened(t *testing.T) *hardened {
+	t.Helper()
+	needRunsc(t)
 	h := &hardened{t: t}
 	env := "hardened.network=internet"
 	if addr := ownAddress(t); addr != "" {

@@ -104,8 +104,10 @@ func (tr *traces) processes(t testing.TB) []process {
 	return out
 }
 
+// isGuest says whether a process is a session's guest, or with gVisor the sentry
+// that it runs in.
 func isGuest(p process) bool {
-	return strings.HasPrefix(p.cmdline, "/run/staithe/guest") || strings.Contains(p.cmdline, "staithe-guest")
+	return strings.HasPrefix(p.cmdline, "runsc-sandbox") || strings.HasPrefix(p.cmdline, "/run/staithe/guest") || strings.Contains(p.cmdline, "staithe-guest")
 }
 
 func isEgress(p process) bool { return strings.Contains(p.cmdline, "staithe-egress") }
