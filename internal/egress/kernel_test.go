@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"staithe/internal/egress"
 	"staithe/internal/egress/filter"
@@ -68,6 +69,12 @@ func TestAbuse36_AddressesTheHostGetsLater(t *testing.T) {
 	hostIP(t, "addr add "+later+"/32 dev lo\n-6 addr add "+later6+"/128 dev lo nodad", "addr del "+later+"/32 dev lo\n-6 addr del "+later6+"/128 dev lo")
 	for _, a := range []string{later, later6} {
 		at := net.JoinHostPort(a, "8080")
+		for deadline := time.Now().Add(quick); time.Now().Before(deadline); { // the kernel adds its route in its own time
+			if c, err := net.DialTimeout("tcp", at, quick); err == nil {
+				c.Close()
+				break
+			}
+		}
 		reachable(t, at)
 		refusedQuickly(t, b, at)
 	}

@@ -115,6 +115,7 @@ func (s *service) launch(kind string, root bool) (err error) {
 	defer log.Close()
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = s.dir // Podman's conmon leaves a file "oom" where it is
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
