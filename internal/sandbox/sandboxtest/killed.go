@@ -7,10 +7,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"staithe/internal/sandbox"
 )
@@ -87,7 +90,28 @@ func killedStart(t *testing.T, childTest, data string, spec sandbox.Spec, open O
 	case <-time.After(after):
 	}
 	kill()
+	until(t, "the killed gateway's lock is free", func() bool {
+		lock, err := lockData(data)
+		if err == nil {
+			lock.Close()
+		}
+		return err == nil
+	})
 	return reach(open(t, data), spec), took
+}
+
+// lockData locks a data directory as a server does. What a killed one was about to
+// start holds the lock up to the moment in which it becomes another program.
+func lockData(data string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // startedAgain starts a sandbox whose start was cut off.
@@ -151,7 +175,8 @@ func (b *box) ended(t *testing.T, data string, able Abilities) {
 				b.stopped(t, able)
 			}
 		}
-		return len(processesOf(t, b.Session)) == 0
+		left, err := filepath.Glob(filepath.Join(data, "*", string(b.Session)))
+		return err == nil && len(left) == 0 && len(processesOf(t, b.Session)) == 0
 	})
 	Traceless(t, data, b.Session)
 }

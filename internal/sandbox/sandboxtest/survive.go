@@ -50,6 +50,11 @@ func Child(t *testing.T, open Open) {
 		}
 	}
 	if order.Wait {
+		lock, err := lockData(order.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close()
 		// The kills are to hit the start itself.
 		if p, ok := rt.(interface{ Prepare(context.Context) error }); ok {
 			if err := p.Prepare(t.Context()); err != nil {
