@@ -64,13 +64,7 @@ func (e *Egress) launch(id station.ID) (_ *process, err error) {
 	return &process{cmd, control, log}, nil
 }
 
-// end ends a process that was not configured.
-func (p *process) end() {
-	p.kill()
-	p.control.Close()
-	p.log.Close()
-}
-
+// kill ends a process that was not configured.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	_ = p.cmd.Wait()         // that it was killed is no news

@@ -12,14 +12,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"staithe/internal/egress/filter"
 	"staithe/internal/egress/policy"
-	"staithe/internal/hostproc"
 	"staithe/internal/keylock"
 	"staithe/internal/station"
 )
@@ -46,9 +44,6 @@ type Egress struct {
 	wish       Path
 	log        *slog.Logger
 	locks      keylock.Locks[station.ID]
-
-	mu   sync.Mutex
-	warm map[station.ID]*process // started by Warm and not taken by Start yet
 }
 
 const (
@@ -66,7 +61,7 @@ const (
 
 // New makes the folder. Errors wrap station.ErrUnavailable or ErrNoSpace.
 func New(o Options) (*Egress, error) {
-	e := &Egress{dir: filepath.Join(o.Data, "egress"), binary: o.Binary, resolvConf: o.ResolvConf, wish: cmp.Or(o.Path, PathUserspace), log: o.Log, warm: map[station.ID]*process{}}
+	e := &Egress{dir: filepath.Join(o.Data, "egress"), binary: o.Binary, resolvConf: o.ResolvConf, wish: cmp.Or(o.Path, PathUserspace), log: o.Log}
 	if e.resolvConf == "" {
 		e.resolvConf = "/etc/resolv.conf"
 	}
@@ -129,13 +124,10 @@ func (e *Egress) Start(ctx context.Context, spec Spec) error {
 	if rec, err := readRecord(e.path(spec.Session)); err == nil && rec.Alive() && rec.NetNS == spaces.identity {
 		return nil
 	}
-	p := e.takeWarm(spec.Session)
-	if p == nil {
-		if err := e.remove(spec.Session); err != nil {
-			return err
-		}
-		p, err = e.launch(spec.Session)
+	if err := e.remove(spec.Session); err != nil {
+		return err
 	}
+	p, err := e.launch(spec.Session)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, startLimit)
 		defer cancel()
@@ -146,44 +138,6 @@ func (e *Egress) Start(ctx context.Context, spec Spec) error {
 		return errors.Join(err, e.remove(spec.Session))
 	}
 	return nil
-}
-
-// Warm begins the process of a way out whose Start is sure to follow soon, so
-// that it sets itself up beside the sandbox; Stop ends one that no Start took. It
-// does not wait for the process. Where it fails it is Start that will say so.
-func (e *Egress) Warm(ctx context.Context, id station.ID) {
-	if !id.Valid() {
-		return
-	}
-	unlock, err := e.locks.Lock(ctx, id)
-	if err != nil {
-		return
-	}
-	go func() {
-		defer unlock()
-		if p, err := e.launch(id); err == nil { // an error also when there is one
-			e.mu.Lock()
-			e.warm[id] = p
-			e.mu.Unlock()
-		}
-	}()
-}
-
-// takeWarm gives the process that Warm started to who holds the session's lock;
-// nil: there is none that lives.
-func (e *Egress) takeWarm(id station.ID) *process {
-	e.mu.Lock()
-	p := e.warm[id]
-	delete(e.warm, id)
-	e.mu.Unlock()
-	if p == nil {
-		return nil
-	}
-	if _, err := hostproc.StartTime(p.cmd.Process.Pid); err != nil {
-		p.end()
-		return nil
-	}
-	return p
 }
 
 // spaces are the descriptors that a process works on. They are opened before
@@ -264,9 +218,6 @@ func (e *Egress) Stop(ctx context.Context, id station.ID) error {
 
 // remove ends the process and removes the folder. The caller holds the lock.
 func (e *Egress) remove(id station.ID) error {
-	if p := e.takeWarm(id); p != nil {
-		p.end()
-	}
 	dir := e.path(id)
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -41,14 +41,13 @@ var (
 
 // Which part this process plays.
 const (
-	partEnv         = "EGRESS_TEST_PART"
-	partHost        = "host"    // in the host namespace, the world is made
-	partUser        = "user"    // the same, but not root; the world is the parent's
-	partBox         = "box"     // a sandbox's program
-	partGateway     = "gateway" // a gateway that is to be killed
-	partWarmGateway = "warm"    // one that only began a way out
-	binEnv          = "EGRESS_TEST_BINARY"
-	confEnv         = "EGRESS_TEST_RESOLV"
+	partEnv     = "EGRESS_TEST_PART"
+	partHost    = "host"    // in the host namespace, the world is made
+	partUser    = "user"    // the same, but not root; the world is the parent's
+	partBox     = "box"     // a sandbox's program
+	partGateway = "gateway" // a gateway that is to be killed
+	binEnv      = "EGRESS_TEST_BINARY"
+	confEnv     = "EGRESS_TEST_RESOLV"
 )
 
 var (
@@ -65,8 +64,6 @@ func TestMain(m *testing.M) {
 		err = boxMain()
 	case partGateway:
 		err = gatewayMain()
-	case partWarmGateway:
-		err = warmGatewayMain()
 	case partUser:
 		egressBinary, resolvConf = os.Getenv(binEnv), os.Getenv(confEnv)
 		code = m.Run()

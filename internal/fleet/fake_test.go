@@ -200,12 +200,16 @@ type fakeRuntime struct {
 	frozen    map[station.ID]bool
 	canFreeze bool
 	onFreeze  func()     // called after each
+	pid       int        // said of whose network is attached
 	stuck     station.ID // cannot be stopped
 }
 
-func (f *fakeRuntime) Start(_ context.Context, s sandbox.Spec) error {
+func (f *fakeRuntime) Start(ctx context.Context, s sandbox.Spec) error {
 	f.starts.Add(1)
 	f.set(s.Session, true)
+	if s.Attach != nil {
+		return s.Attach(ctx, sandbox.NetNS{Path: "/proc/77/ns/net", PID: f.pid})
+	}
 	return nil
 }
 

@@ -96,9 +96,13 @@ func (f *Fleet) boot(ctx context.Context, s station.Session) error {
 	w.forget()
 	w.usage, w.measured = sandbox.Usage{}, true // it has used nothing yet
 	f.mu.Unlock()
+	attached := beside(ctx, &spec)
 	err = f.startOn(ctx, s, spec)
 	if err == nil {
 		err = f.answers(ctx, s, healthLimit)
+	}
+	if e := attached(); e != nil && err == nil {
+		err = e
 	}
 	if err != nil {
 		if e := f.dismantle(context.WithoutCancel(ctx), s.ID); e != nil {
@@ -122,9 +126,6 @@ func (f *Fleet) startOn(ctx context.Context, s station.Session, spec sandbox.Spe
 	}
 	defer release()
 	spec.Base = base
-	if spec.Attach != nil {
-		f.network.Warm(ctx, s.ID) // a failed start is dismantled
-	}
 	return f.runtime.Start(ctx, spec)
 }
 

@@ -14,9 +14,6 @@ import (
 // Network makes and ends sessions' ways out. Every method is idempotent and
 // safe for concurrent use.
 type Network interface {
-	// Warm begins, without waiting, what can be done of a way out before there is
-	// a sandbox; a Start or Stop follows.
-	Warm(ctx context.Context, session station.ID)
 	// Start makes a session's way out; one that runs is left as it is.
 	Start(ctx context.Context, spec egress.Spec) error
 	// Stop ends it and removes what is left of it.
@@ -85,6 +82,29 @@ func (f *Fleet) attach(spec *sandbox.Spec, c station.Class) error {
 		return f.network.Start(ctx, egress.Spec{Session: spec.Session, Policy: c.Network, NetNS: ns.Path, Owner: ns.PID, Until: ns.PID})
 	}
 	return nil
+}
+
+// beside lets a specification's network be attached while the start goes on. The
+// function that it returns waits for that; call it whatever the start came to, and
+// before anything is ended. A runtime that must have the network before its guest
+// (it has no process yet) waits by itself.
+func beside(ctx context.Context, spec *sandbox.Spec) (attached func() error) {
+	attach := spec.Attach
+	if attach == nil {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	done <- nil
+	spec.Attach = func(start context.Context, ns sandbox.NetNS) error {
+		if ns.PID == 0 {
+			return attach(start, ns)
+		}
+		<-done
+		// Not the start's context: that ends with it.
+		go func() { done <- attach(ctx, ns) }()
+		return nil
+	}
+	return func() error { return <-done }
 }
 
 // detach ends a session's way out.

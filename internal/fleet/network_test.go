@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -17,17 +18,16 @@ type fakeNetwork struct {
 	mu     sync.Mutex
 	live   map[station.ID]bool // false: something is left of it
 	starts int
+	broken error  // of each Start
 	onList func() // called before each List, may be nil
 }
-
-func (n *fakeNetwork) Warm(context.Context, station.ID) {}
 
 func (n *fakeNetwork) Start(_ context.Context, spec egress.Spec) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.starts++
 	n.live[spec.Session] = true
-	return nil
+	return n.broken
 }
 
 func (n *fakeNetwork) Stop(_ context.Context, id station.ID) error {
@@ -71,7 +71,7 @@ func connected(t *testing.T) (*fleet.Fleet, *fakeStore, *fakeNetwork, station.Se
 	if err != nil {
 		t.Fatal(err)
 	}
-	net.live[s.ID] = false
+	net.live[s.ID], net.starts = false, 0
 	return f, st, net, s
 }
 
@@ -116,5 +116,28 @@ func TestAnotherServersNetworkIsLeftAlone(t *testing.T) {
 	}
 	if _, there := net.live[other]; !there {
 		t.Error("what another server had begun was ended")
+	}
+}
+
+// Whether the network is attached beside the guest's start or before it, a start
+// that cannot have it leaves nothing, and one that can returns with it.
+func TestAStartHasItsNetworkOrIsNone(t *testing.T) {
+	for _, pid := range []int{0, 77} {
+		st := &fakeStore{}
+		rt := &fakeRuntime{serve: honest(st), frozen: map[station.ID]bool{}, pid: pid}
+		net := &fakeNetwork{live: map[station.ID]bool{}, broken: errors.New("no way out")}
+		f := newFleetOver(t, st, rt, fleet.Options{Network: net,
+			Classes: class(func(c *station.Class) { c.Network.Mode = station.NetworkInternet })})
+		if _, err := f.Create(t.Context(), "useruseruser", "main", ""); !errors.Is(err, net.broken) {
+			t.Errorf("pid %d: %v", pid, err)
+		}
+		if len(st.sessions) != 0 || len(net.live) != 0 || len(rt.live) != 0 {
+			t.Errorf("pid %d: left are %v %v %v", pid, st.sessions, net.live, rt.live)
+		}
+		net.broken = nil
+		s, err := f.Create(t.Context(), "useruseruser", "main", "")
+		if err != nil || !net.live[s.ID] {
+			t.Errorf("pid %d: %v, networks %v", pid, err, net.live)
+		}
 	}
 }
