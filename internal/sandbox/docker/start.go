@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -213,6 +214,10 @@ func (r *Runtime) options(spec sandbox.Spec, image string, base hostbase.Base, p
 	if m.old { // such a service refuses what it cannot do
 		limits = container.Resources{Ulimits: limits.Ulimits}
 	}
+	dns, err := resolver(spec)
+	if err != nil {
+		return none, err
+	}
 	noInit := false
 	return client.ContainerCreateOptions{
 		Name: r.name(spec.Session),
@@ -222,7 +227,8 @@ func (r *Runtime) options(spec sandbox.Spec, image string, base hostbase.Base, p
 			Labels: map[string]string{labelData: r.id, labelSession: string(spec.Session)},
 		},
 		HostConfig: &container.HostConfig{
-			NetworkMode: "none", IpcMode: "private", UsernsMode: m.usernsMode(), CgroupnsMode: "private", Init: &noInit,
+			NetworkMode: "none", DNS: dns, DNSSearch: []string{"."}, Sysctls: r.sysctls(),
+			IpcMode: "private", UsernsMode: m.usernsMode(), CgroupnsMode: "private", Init: &noInit,
 			ReadonlyRootfs: true, CapDrop: []string{"ALL"}, CapAdd: confine.GuestCapabilities, SecurityOpt: security,
 			MaskedPaths: confine.MaskedPaths, ReadonlyPaths: confine.ReadonlyPaths,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
@@ -232,6 +238,28 @@ func (r *Runtime) options(spec sandbox.Spec, image string, base hostbase.Base, p
 			Resources: limits,
 		},
 	}, nil
+}
+
+// resolver is the name server in the container's resolv.conf, which services write
+// themselves: one that reaches nobody, rather than the host's, where there is none.
+func resolver(spec sandbox.Spec) ([]netip.Addr, error) {
+	if spec.Resolver == "" {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+	}
+	a, err := netip.ParseAddr(spec.Resolver)
+	if err != nil {
+		return nil, fmt.Errorf("the sandbox's name server: %w", err)
+	}
+	return []netip.Addr{a}, nil
+}
+
+// sysctls turn IPv6 on, which Docker turns off in a container without a network
+// of Docker's.
+func (r *Runtime) sysctls() map[string]string {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil || r.kind != Docker {
+		return nil
+	}
+	return map[string]string{"net.ipv6.conf.all.disable_ipv6": "0"}
 }
 
 // logs bounds what the service keeps of a guest's log.

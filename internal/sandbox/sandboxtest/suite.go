@@ -271,20 +271,23 @@ func namespacesApart(t *testing.T, a, b *box, able Abilities) {
 // usable is what a person and their programs take for granted.
 func usable(t *testing.T, open Open, able Abilities) {
 	need(t, able.NoNamespace)
-	b := start(t, open(t, t.TempDir()), Spec(t, Home(t, 1), 1))
+	spec := Spec(t, Home(t, 1), 1)
+	spec.Resolver = "192.0.0.1"
+	b := start(t, open(t, t.TempDir()), spec)
 	for script, want := range map[string]string{
-		"id -un && id -u && id -g":                            "ann\n" + b.person(t, able) + "\n" + b.person(t, able),
-		"hostname":                                            "main",
-		"cd ~ann && pwd":                                      "/home/ann",
-		"getent hosts localhost | wc -l":                      "1",
-		"grep -c . /proc/net/dev":                             "3", // two lines of heading, and lo
-		"echo x > /tmp/a && cat /tmp/a":                       "x",
-		"echo x > /dev/shm/a && cat /dev/shm/a":               "x",
-		"echo x > /run/user/1000/a && echo y":                 "y",
-		"echo gone > /dev/null && head -c3 /dev/zero | wc -c": "3",
-		"stat -c %a /tmp /var/tmp":                            "1777\n1777",
-		"grep CapEff /proc/self/status":                       "CapEff:\t0000000000000000",
-		"grep NoNewPrivs /proc/self/status":                   "NoNewPrivs:\t1",
+		"grep -E 'nameserver|search|domain' /etc/resolv.conf":                     "nameserver 192.0.0.1",
+		"id -un && id -u && id -g":                                                "ann\n" + b.person(t, able) + "\n" + b.person(t, able),
+		"hostname":                                                                "main",
+		"cd ~ann && pwd":                                                          "/home/ann",
+		"getent hosts localhost | wc -l":                                          "1",
+		"grep -c . /proc/net/dev":                                                 "3", // two lines of heading, and lo
+		"echo x > /tmp/a && cat /tmp/a":                                           "x",
+		"echo x > /dev/shm/a && cat /dev/shm/a":                                   "x",
+		"echo x > /run/user/1000/a && echo y":                                     "y",
+		"echo gone > /dev/null && head -c3 /dev/zero | wc -c":                     "3",
+		"stat -c %a /tmp /var/tmp":                                                "1777\n1777",
+		"grep CapEff /proc/self/status":                                           "CapEff:\t0000000000000000",
+		"grep NoNewPrivs /proc/self/status":                                       "NoNewPrivs:\t1",
 		"script -qec 'test -t 0 && echo tty' /dev/null < /dev/null | tr -d '\\r'": "tty",
 		"ls -A /home /opt /root /srv /mnt /media | grep -v : | tr -d '\\n'":       "ann",
 	} {
