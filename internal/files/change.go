@@ -30,7 +30,7 @@ func (h *Home) Mkdir(ctx context.Context, p Path, mode uint32, parents bool) (En
 	defer dir.Close()
 	err = unix.Mkdirat(int(dir.Fd()), base, mode&0o777)
 	if errors.Is(err, unix.EEXIST) && parents {
-		if e, serr := h.Stat(ctx, p); serr == nil && (e.Kind == KindFolder || e.LeadsTo == KindFolder) {
+		if e, serr := h.now(p); serr == nil && (e.Kind == KindFolder || e.LeadsTo == KindFolder) {
 			return e, nil
 		}
 	}
@@ -40,7 +40,7 @@ func (h *Home) Mkdir(ctx context.Context, p Path, mode uint32, parents bool) (En
 	if err != nil {
 		return Entry{}, explain(p, err)
 	}
-	return h.Stat(ctx, p)
+	return h.now(p)
 }
 
 // parents makes the folders down to p that are not there.
@@ -79,7 +79,7 @@ func (h *Home) Symlink(ctx context.Context, target string, p Path) (Entry, error
 	if err := syncFolder(dir); err != nil {
 		return Entry{}, explain(p, err)
 	}
-	return h.Stat(ctx, p)
+	return h.now(p)
 }
 
 // Chmod sets the permission bits, 0 to 07777, of a file or folder. It follows no
@@ -96,7 +96,7 @@ func (h *Home) Chmod(ctx context.Context, p Path, mode uint32) (Entry, error) {
 	if err := setMode(dir, base, mode); err != nil {
 		return Entry{}, explain(p, err)
 	}
-	return h.Stat(ctx, p)
+	return h.now(p)
 }
 
 func setMode(dir *os.File, base string, mode uint32) error {
@@ -168,7 +168,7 @@ func (h *Home) Move(ctx context.Context, from, to Path, replace bool) (Moved, er
 	if err := errors.Join(syncFolder(b), syncFolder(a)); err != nil {
 		return out, explain(to, err)
 	}
-	out.Entry, err = h.Stat(ctx, to)
+	out.Entry, err = h.now(to)
 	return out, err
 }
 

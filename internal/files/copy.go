@@ -71,7 +71,7 @@ func (h *Home) Copy(ctx context.Context, from, to Path) (Copied, error) {
 	if err := syncFolder(b); err != nil {
 		return c.done, explain(to, err)
 	}
-	c.done.Entry, err = h.Stat(ctx, to)
+	c.done.Entry, err = h.now(to)
 	return c.done, err
 }
 

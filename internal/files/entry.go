@@ -42,8 +42,20 @@ type Entry struct {
 // A file that was changed within it may change again without another time.
 const settling = 20 * time.Millisecond
 
-// Stat is what p is; a symlink is itself. The home can be asked for.
+// Stat is what p is, a file with its ETag; a symlink is itself. The home can be
+// asked for.
 func (h *Home) Stat(ctx context.Context, p Path) (Entry, error) {
+	return h.stat(p, func(look func() (unix.Stat_t, error)) (unix.Stat_t, error) { return settled(ctx, look) })
+}
+
+// now is what p is this moment: without an ETag, which may have to be waited for.
+func (h *Home) now(p Path) (Entry, error) {
+	e, err := h.stat(p, func(look func() (unix.Stat_t, error)) (unix.Stat_t, error) { return look() })
+	e.ETag = ""
+	return e, err
+}
+
+func (h *Home) stat(p Path, when func(look func() (unix.Stat_t, error)) (unix.Stat_t, error)) (Entry, error) {
 	if p.Home() {
 		info, err := h.root.Stat(".")
 		if err != nil {
@@ -56,7 +68,7 @@ func (h *Home) Stat(ctx context.Context, p Path) (Entry, error) {
 		return Entry{}, err
 	}
 	defer dir.Close()
-	st, err := settled(ctx, func() (unix.Stat_t, error) { return lstat(dir, base) })
+	st, err := when(func() (unix.Stat_t, error) { return lstat(dir, base) })
 	if err != nil {
 		return Entry{}, explain(p, err)
 	}

@@ -52,6 +52,20 @@ func escapes(err error) bool {
 	return err != nil && err.Error() == "path escapes from parent"
 }
 
+// inert is err without the names that the os package puts into its errors as
+// they are: they would reach logs.
+func inert(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return fmt.Errorf("%s: %w", path.Op, path.Err)
+	case errors.As(err, &link):
+		return fmt.Errorf("%s: %w", link.Op, link.Err)
+	}
+	return err
+}
+
 // explain makes a Problem of what happened at p. nil stays nil, and what is a
 // Problem already or the end of a context stays as it is.
 func explain(p Path, err error) error {
@@ -61,7 +75,9 @@ func explain(p Path, err error) error {
 	if _, ok := errors.AsType[*station.Problem](err); ok {
 		return err
 	}
-	if escapes(err) {
+	out := escapes(err)
+	err = inert(err)
+	if out {
 		return station.Errorf(station.ErrForbidden, "outside_home",
 			"A link on the way to %q leads out of the home; use a path without it.", shorten(p)).Because(err)
 	}

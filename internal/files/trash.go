@@ -225,7 +225,7 @@ func (h *Home) Restore(ctx context.Context, id, to Path) (Entry, error) {
 	if err := errors.Join(err, syncFolder(dir), syncFolder(t.files)); err != nil {
 		return Entry{}, explain(to, err)
 	}
-	return h.Stat(ctx, to)
+	return h.now(to)
 }
 
 // ListTrash is what is in the trash, the newest first. What has no readable info

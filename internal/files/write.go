@@ -22,13 +22,15 @@ type WriteOptions struct {
 	Size    int64     // how many bytes must come; fewer or more are refused. -1: as many as come
 	Mode    uint32    // permission bits, of a new file only; 0: 0644
 	MTime   time.Time // zero: now
+	ETag    bool      // wait for the ETag, up to 20 ms
 }
 
 // Write makes what r gives the content of a file: all of it under that name, or
 // nothing. When it returns, the file outlives a loss of power. A file that was
 // there keeps its mode, owner and attributes, and its place when p is a link to
 // it; it gets another inode, so that its other hard links keep the old content.
-// The error wraps station.ErrConflict when a condition does not hold.
+// The Entry is of the file that was written, also when p is a link to it. The
+// error wraps station.ErrConflict when a condition does not hold.
 func (h *Home) Write(ctx context.Context, p Path, r io.Reader, o WriteOptions) (Entry, error) {
 	real, err := h.follow(p)
 	if err != nil {
@@ -59,13 +61,10 @@ func (h *Home) Write(ctx context.Context, p Path, r io.Reader, o WriteOptions) (
 	if err := syncFolder(dir); err != nil {
 		return Entry{}, explain(p, err)
 	}
-	st, err := settled(ctx, func() (unix.Stat_t, error) { return lstat(dir, base) })
-	if err != nil {
-		return Entry{}, explain(p, err)
+	if !o.ETag {
+		return h.now(real)
 	}
-	e := h.entry(dir, p, base, st)
-	e.ETag = etag(st)
-	return e, nil
+	return h.Stat(ctx, real)
 }
 
 // replaceable looks at what is to be replaced; nil: there is nothing.
