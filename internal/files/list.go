@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -59,8 +57,6 @@ type item struct {
 	folder bool
 	fold   string // lower case, when names are the order
 	number int64  // size or time, when those are
-	st     unix.Stat_t
-	seen   bool // st is filled
 }
 
 // cursor is where a page ended. It holds the place in the order and not a
@@ -95,7 +91,7 @@ func (h *Home) List(ctx context.Context, p Path, o ListOptions) (Listing, error)
 	}
 	order := o.order()
 	slices.SortFunc(items, order)
-	out := Listing{Entries: []Entry{}, Total: len(items), Cut: cut}
+	out := Listing{Entries: make([]Entry, 0, min(o.Limit, len(items))), Total: len(items), Cut: cut}
 	from := 0
 	if after != nil {
 		from, _ = slices.BinarySearchFunc(items, *after, order)
@@ -108,11 +104,11 @@ func (h *Home) List(ctx context.Context, p Path, o ListOptions) (Listing, error)
 			out.Next = o.cursorAt(items[i-1])
 			break
 		}
-		it := &items[i]
-		if !it.look(dir) {
+		st, err := lstat(dir, items[i].name)
+		if err != nil {
 			continue // gone meanwhile
 		}
-		out.Entries = append(out.Entries, h.entry(dir, p.Join(it.name), it.name, it.st))
+		out.Entries = append(out.Entries, h.entry(dir, p.Join(items[i].name), items[i].name, st))
 	}
 	return out, nil
 }
@@ -179,53 +175,40 @@ func (o *ListOptions) order() func(a, b item) int {
 
 // readItems reads a folder's names with what their order needs.
 func readItems(ctx context.Context, dir *os.File, o ListOptions) (items []item, cut bool, err error) {
-	const batch = 4096
-	for {
-		entries, err := dir.ReadDir(batch)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, false, err
+	err = dirents(dir, func(name string, kind byte) bool {
+		if name[0] == '.' && !o.Hidden {
+			return true
 		}
-		if ctx.Err() != nil {
-			return nil, false, ctx.Err()
+		if len(items) == folderMax {
+			cut = true
 		}
-		for _, e := range entries {
-			if e.Name()[0] == '.' && !o.Hidden {
-				continue
+		if cut || len(items)&1023 == 0 && ctx.Err() != nil {
+			return false
+		}
+		it := item{name: name, folder: kind == unix.DT_DIR}
+		if o.Sort == ByName {
+			it.fold = strings.ToLower(name)
+		}
+		if o.Sort != ByName || kind == unix.DT_UNKNOWN && o.FoldersFirst {
+			st, err := lstat(dir, name)
+			if err != nil {
+				return true // gone meanwhile
 			}
-			if len(items) == folderMax {
-				return items, true, nil
-			}
-			it := item{name: e.Name(), folder: e.Type() == fs.ModeDir}
-			if o.Sort == ByName {
-				it.fold = strings.ToLower(it.name)
-			} else if it.look(dir) {
-				it.number = it.st.Mtim.Nano()
-				if o.Sort == BySize {
-					it.number = sizeOf(it.st)
-				}
-			} else {
-				continue // gone meanwhile
-			}
-			items = append(items, it)
+			it.measure(st, o.Sort)
 		}
-		if len(entries) == 0 {
-			return items, false, nil
-		}
-	}
+		items = append(items, it)
+		return true
+	})
+	return items, cut, errors.Join(err, ctx.Err())
 }
 
-func sizeOf(st unix.Stat_t) int64 {
-	if st.Mode&unix.S_IFMT == unix.S_IFREG {
-		return st.Size
+// measure sets what is compared of a name besides itself.
+func (it *item) measure(st unix.Stat_t, by Sort) {
+	it.folder = st.Mode&unix.S_IFMT == unix.S_IFDIR
+	switch {
+	case by == ByTime:
+		it.number = st.Mtim.Nano()
+	case by == BySize && st.Mode&unix.S_IFMT == unix.S_IFREG:
+		it.number = st.Size
 	}
-	return 0
-}
-
-// look fills in what the name is; false: it is gone.
-func (it *item) look(dir *os.File) bool {
-	if !it.seen {
-		st, err := lstat(dir, it.name)
-		it.st, it.seen = st, err == nil
-	}
-	return it.seen
 }

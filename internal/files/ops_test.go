@@ -253,6 +253,40 @@ func TestWriteConditions(t *testing.T) {
 	want(t, b.write(".local", "x"), "is_a_folder")
 }
 
+// A shell that replaces the file between the look at the condition and the
+// exchange keeps what it wrote.
+func TestExchangeGoesBack(t *testing.T) {
+	b := newBench(t)
+	b.put("f", "meant")
+	b.put(string(stagingDir)+"/tmp", "ours")
+	dir, base, err := b.place("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	stage, _, err := b.stage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stage.Close()
+	old, err := lstat(dir, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.put("g", "a shell's")
+	if err := os.Rename(filepath.Join(b.dir, "g"), filepath.Join(b.dir, "f")); err != nil {
+		t.Fatal(err)
+	}
+	st, err := lstat(dir, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, exchange(int(stage.Fd()), "tmp", dir, base, &old, etag(st)), "file_changed")
+	if got := b.get("f"); got != "a shell's" {
+		t.Errorf("%q", got)
+	}
+}
+
 // Of many who replace one content, one does, and nobody's write is lost unseen.
 func TestWriteRace(t *testing.T) {
 	b := newBench(t)
