@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,11 @@ func TestKilledInTheMiddle(t *testing.T) {
 			t.Fatalf("half a copy: %d files", c)
 		}
 		b.rescue()
+		for _, name := range b.list(".", ListOptions{}) {
+			if !slices.Contains([]string{"f", "tree", "copy", "precious"}, name) {
+				t.Fatalf("%q was left in the home", name)
+			}
+		}
 		if err := b.Sweep(t.Context()); err != nil || len(b.staged()) != 0 {
 			t.Fatalf("%v, staging %q", err, b.staged())
 		}

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -224,6 +226,35 @@ func TestETagIsStrong(t *testing.T) {
 		}
 		seen[e.ETag] = i
 	}
+}
+
+// A file that was changed just now is looked at again when the coarsest clock has
+// gone on: what is written in between would have the same time.
+func TestETagWaitsForTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		looks := 0
+		st, err := settled(t.Context(), func() (st unix.Stat_t, err error) {
+			looks++
+			st.Mode = unix.S_IFREG
+			st.Size = int64(looks)
+			st.Ctim, err = unix.TimeToTimespec(begin)
+			return st, err
+		})
+		if waited := time.Since(begin); err != nil || st.Size != 2 || waited < settling || waited > 2*settling {
+			t.Errorf("%d looks in %v: %v", st.Size, waited, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = settled(ctx, func() (st unix.Stat_t, err error) {
+			st.Mode = unix.S_IFREG
+			st.Ctim, err = unix.TimeToTimespec(time.Now())
+			return st, err
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 func TestWriteConditions(t *testing.T) {
