@@ -37,7 +37,7 @@ func victim(dir string) error {
 	fmt.Println("ready")
 	for i := 0; ; i++ {
 		c := fmt.Sprintf("%d\n", i)
-		if _, err := h.Write(ctx, "f", strings.NewReader(strings.Repeat(c, 20_000)), WriteOptions{Size: -1}); err != nil {
+		if _, err := h.Write(ctx, "f", strings.NewReader(strings.Repeat(c, 200_000)), WriteOptions{Size: -1}); err != nil {
 			return err
 		}
 		if _, err := h.Copy(ctx, "tree", "copy"); err == nil {
@@ -65,7 +65,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 		b.killOnce()
 		if c, err := os.ReadFile(b.dir + "/f"); err == nil {
 			first, _, _ := strings.Cut(string(c), "\n")
-			if string(c) != strings.Repeat(first+"\n", 20_000) {
+			if string(c) != strings.Repeat(first+"\n", 200_000) {
 				t.Fatalf("half a file: %d bytes", len(c))
 			}
 		}
