@@ -36,9 +36,11 @@ func victim(dir string) error {
 	}
 	fmt.Println("ready")
 	for i := 0; ; i++ {
-		c := fmt.Sprintf("%d\n", i)
-		if _, err := h.Write(ctx, "f", strings.NewReader(strings.Repeat(c, 200_000)), WriteOptions{Size: -1}); err != nil {
-			return err
+		c := strings.Repeat(fmt.Sprintf("%d\n", i), 200_000)
+		for range 5 { // a write is short: without, most kills would hit a copy
+			if _, err := h.Write(ctx, "f", strings.NewReader(c), WriteOptions{Size: -1}); err != nil {
+				return err
+			}
 		}
 		if _, err := h.Copy(ctx, "tree", "copy"); err == nil {
 			if item, err := h.Trash(ctx, "copy"); err == nil {
