@@ -1,0 +1,115 @@
+// Package filesapi is what the gateway and a user's files helper say to each
+// other: paths and types (doc/decisions/0023). It is HTTP/1.1 on a socket that
+// only the gateway can reach, so that requests carry no identity.
+//
+// Paths of files have percent form (files.Path) in queries and bodies.
+package filesapi
+
+import (
+	"time"
+
+	"staithe/internal/files"
+)
+
+// The helper's routes.
+const (
+	PathHealth  = "/v1/health"  // GET: Health
+	PathStat    = "/v1/stat"    // GET ?path: files.Entry
+	PathList    = "/v1/list"    // GET ?path&sort&descending&hidden&folders_first&limit&cursor: files.Listing
+	PathContent = "/v1/content" // GET ?path: the bytes, with ranges and ETag; PUT ?path&mode&mtime, If-Match or If-None-Match: *: files.Entry
+	PathFolders = "/v1/folders" // POST Folder: files.Entry
+	PathMove    = "/v1/move"    // POST Move: files.Moved
+	PathCopy    = "/v1/copy"    // POST Copy: files.Copied
+	PathLinks   = "/v1/links"   // POST Link: files.Entry
+	PathMode    = "/v1/mode"    // POST Mode: files.Entry
+	PathFiles   = "/v1/files"   // DELETE ?path: 204, for good
+	PathTrash   = "/v1/trash"   // GET: []files.Trashed; POST Named: files.Trashed; DELETE ?id: 204, for good
+	PathRestore = "/v1/restore" // POST Restore: files.Entry
+	PathArchive = "/v1/archive" // GET ?path&format: the bytes; TrailerPacked after them
+	PathSearch  = "/v1/search"  // POST Search: lines of JSON, each a Found
+)
+
+// TrailerPacked holds files.Packed as JSON after an archive. An archive that
+// failed has none: its connection is cut.
+const TrailerPacked = "Staithe-Packed"
+
+// Health says that the helper lives, and how it is jailed.
+type Health struct {
+	Version string   `json:"version"`
+	Jail    []string `json:"jail"` // what holds it besides os.Root
+}
+
+// Folder makes a folder; Mode 0 is 0755.
+type Folder struct {
+	Path    files.Path `json:"path"`
+	Mode    uint32     `json:"mode,omitempty"`
+	Parents bool       `json:"parents,omitempty"`
+}
+
+// Move gives a file another name; what is there goes to the trash when Replace.
+type Move struct {
+	From    files.Path `json:"from"`
+	To      files.Path `json:"to"`
+	Replace bool       `json:"replace,omitempty"`
+}
+
+// Copy copies a file or a tree.
+type Copy struct {
+	From files.Path `json:"from"`
+	To   files.Path `json:"to"`
+}
+
+// Link makes a symlink. Target is bytes, in JSON base64: it need not be a path.
+type Link struct {
+	Target []byte     `json:"target"`
+	Path   files.Path `json:"path"`
+}
+
+// Mode changes permission bits.
+type Mode struct {
+	Path files.Path `json:"path"`
+	Mode uint32     `json:"mode"`
+}
+
+// Named is a request about one path.
+type Named struct {
+	Path files.Path `json:"path"`
+}
+
+// Restore has something back from the trash; an empty To is where it was.
+type Restore struct {
+	ID files.Path `json:"id"`
+	To files.Path `json:"to,omitempty"`
+}
+
+// Search looks for names, or in contents; see files.Query.
+type Search struct {
+	Path    files.Path `json:"path"`
+	Content bool       `json:"content,omitempty"`
+	Text    string     `json:"text"`
+	Regexp  bool       `json:"regexp,omitempty"`
+	Case    bool       `json:"case,omitempty"`
+	Hidden  bool       `json:"hidden,omitempty"`
+	Without []string   `json:"without,omitempty"`
+	Limit   int        `json:"limit,omitempty"`
+	Millis  int        `json:"millis,omitempty"`
+}
+
+// Query is the library's form of it.
+func (s Search) Query() files.Query {
+	return files.Query{Text: s.Text, Regexp: s.Regexp, Case: s.Case, Hidden: s.Hidden, Without: s.Without,
+		Limit: s.Limit, Time: time.Duration(s.Millis) * time.Millisecond}
+}
+
+// Found is one line of a search's answer: a match, or the last line.
+type Found struct {
+	Match   *files.Match    `json:"match,omitempty"`
+	Done    *files.Searched `json:"done,omitempty"`
+	Failure *Failure        `json:"failure,omitempty"`
+}
+
+// Failure is the body of every answer that is not 2xx.
+type Failure struct {
+	Code     string `json:"code"`
+	Sentence string `json:"sentence"`
+}
