@@ -83,6 +83,7 @@ func start(t *testing.T, dir string, uidRange, idle int) *process {
 		defer tree.Close()
 		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, tree)
 		p.cmd.SysProcAttr.Cloneflags = Namespaces
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Groups: []uint32{4, 6}} // which it is to give up
 	}
 	b, err := json.Marshal(cfg)
 	if err != nil {
@@ -150,7 +151,7 @@ func TestAbuse24_Jail(t *testing.T) {
 	id := fmt.Sprint(station.HostUID(uidRange, station.SandboxUID))
 	four := strings.Repeat("\t"+id, 4)
 	for _, line := range []string{"Uid:" + four, "Gid:" + four, "CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
-		"CapEff:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"} {
+		"CapEff:\t0000000000000000", "Groups:\t ", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"} {
 		if !strings.Contains(string(status), line+"\n") {
 			t.Errorf("no %q in\n%s", line, status)
 		}

@@ -164,7 +164,43 @@ func TestSearchOverTheSocket(t *testing.T) {
 	}
 }
 
-// An archive has its trailer; one that fails in the middle is cut off.
+// cutWriter is a client's side that ends the request at the first byte.
+type cutWriter struct {
+	http.ResponseWriter
+	cut func()
+}
+
+func (w cutWriter) Write(b []byte) (int, error) {
+	w.cut()
+	return w.ResponseWriter.Write(b)
+}
+
+// An archive that fails after its first byte is cut off: whoever reads it must not
+// take a part for the whole.
+func TestArchiveIsCutOff(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 50 {
+		if err := os.WriteFile(fmt.Sprintf("%s/%d", dir, i), make([]byte, 100_000), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	home, err := files.Open(dir, files.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	defer func() {
+		if got := recover(); got != http.ErrAbortHandler {
+			t.Errorf("the archive ended with %v", got)
+		}
+	}()
+	r := httptest.NewRequestWithContext(ctx, "GET", filesapi.PathArchive+"?path=.&format=zip", nil)
+	Handler(home, filesapi.Health{}, slog.New(slog.DiscardHandler)).ServeHTTP(cutWriter{httptest.NewRecorder(), cancel}, r)
+}
+
+// An archive is followed by what it has.
 func TestArchiveOverTheSocket(t *testing.T) {
 	b := newBench(t)
 	if err := os.WriteFile(b.dir+"/f", []byte("content"), 0o644); err != nil {
