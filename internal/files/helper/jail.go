@@ -72,7 +72,7 @@ func limits() error {
 
 // enter mounts the home, which was handed over, and makes it the root. What was
 // the root before is gone: there is no way back to it, also not by descriptors,
-// as none of a folder is left open.
+// as none of a folder is left open (LockFD is a file).
 func enter(home string) error {
 	if os.Getpid() != 1 {
 		return errors.New("not in namespaces of its own")

@@ -23,6 +23,7 @@ import (
 // The descriptors that a helper is started with. Standard input has its Config.
 const (
 	ListenFD = 3 // the listening socket
+	LockFD   = 5 // what is locked while the helper lives; it is only held
 	HomeFD   = 4 // with Config.UID: the home as a mount of its own, that is nowhere yet (open_tree)
 )
 
