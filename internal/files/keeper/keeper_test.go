@@ -110,13 +110,16 @@ func (b *bench) record() hostproc.Process {
 func TestOneHelperForAll(t *testing.T) {
 	b := newBench(t)
 	var all sync.WaitGroup
-	for _, name := range []string{"a", "b", "c", "d"} {
+	begin := make(chan struct{})
+	for _, name := range strings.Split("abcdghijklmnopqrstuvwxyz", "") {
 		all.Go(func() {
+			<-begin
 			if err := b.write(name); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+	close(begin)
 	all.Wait()
 	first := b.record()
 	var st unix.Stat_t
@@ -166,6 +169,31 @@ func TestKilledHelperIsStartedAgain(t *testing.T) {
 	}
 }
 
+// While a helper lives that cannot be reached, there is no second one: it would
+// take what the first is making for left over.
+func TestNoSecondHelperBesideALostOne(t *testing.T) {
+	b := newBench(t)
+	if err := b.write("a"); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(b.dir, string(b.ws.ID))
+	lost := b.record()
+	for _, name := range []string{recordName, socketName} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.write("b"); !errors.Is(err, station.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+	if err := lost.Kill(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.write("b"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	b := newBench(t)
 	_, err := b.Dial(t.Context(), station.Workstation{ID: "../evil"}, b.home)
@@ -188,5 +216,5 @@ func TestRefusals(t *testing.T) {
 
 // TestRootless runs the others again in an account that is not root.
 func TestRootless(t *testing.T) {
-	rootlesstest.Run(t, rootlesstest.Again{Run: "^Test(OneHelper|Killed|Refusals).*$", NoSkips: true})
+	rootlesstest.Run(t, rootlesstest.Again{Run: "^Test(OneHelper|Killed|NoSecond|Refusals).*$", NoSkips: true})
 }
