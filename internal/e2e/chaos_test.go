@@ -283,7 +283,7 @@ func (c *chaos) sessions(token string) []station.Session {
 // said to sleep can be woken and used, and nothing else runs.
 func (c *chaos) settled() {
 	c.t.Helper()
-	known := map[string]bool{}
+	known, failed := map[string]bool{}, map[string]string{}
 	for _, token := range c.users {
 		for _, v := range c.sessions(token) {
 			known[string(v.ID)] = true
@@ -296,12 +296,17 @@ func (c *chaos) settled() {
 				if status != 409 {
 					c.t.Errorf("%s sleeps and lists its tabs: %d %s", v.Name, status, body)
 				}
+			case station.StateFailed: // true of one whose start was shot at, and then there is nothing
+				failed[string(v.ID)] = v.Name + ": " + v.Reason
 			default:
 				c.t.Errorf("%s is %s (%s)", v.Name, v.State, v.Reason)
 			}
 		}
 	}
 	for _, p := range c.traces.processes(c.t) {
+		if why, is := failed[p.session]; is {
+			c.t.Errorf("process %d (%s) is of a session that failed: %s", p.pid, p.cmdline, why)
+		}
 		if p.session != "" && !known[p.session] {
 			c.t.Errorf("process %d (%s) is of no session", p.pid, p.cmdline)
 		}

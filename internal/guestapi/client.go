@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
@@ -147,6 +148,9 @@ func (c *Client) exchange(ctx context.Context, x exchange) error {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)
+	if err != nil && x.method == http.MethodGet && dropped(err) {
+		res, err = c.http.Do(req)
+	}
 	if err != nil {
 		return unreachable(err)
 	}
@@ -161,6 +165,13 @@ func (c *Client) exchange(ctx context.Context, x exchange) error {
 		return unreachable(fmt.Errorf("answer to %s %s: %w", x.method, x.path, err))
 	}
 	return nil
+}
+
+// dropped says whether a connection ended before anything was answered. gVisor
+// does that now and then to one that comes as its sandbox is thawed; the next
+// stands.
+func dropped(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 func unreachable(err error) error {

@@ -146,6 +146,16 @@ func (s *Store) Hold(name string) (rootfs string, release func(), err error) {
 
 // Get returns an image. The error wraps station.ErrNotFound when there is none.
 func (s *Store) Get(name string) (Image, error) {
+	for again := 9; ; again-- {
+		img, err := s.get(name)
+		// A version that was in force a moment ago may be gone: another is now.
+		if again == 0 || !errors.Is(err, fs.ErrNotExist) || errors.Is(err, station.ErrNotFound) {
+			return img, err
+		}
+	}
+}
+
+func (s *Store) get(name string) (Image, error) {
 	v, err := s.version(name)
 	if err != nil {
 		return Image{}, err

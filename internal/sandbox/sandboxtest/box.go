@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -130,6 +131,11 @@ func reach(rt sandbox.Runtime, spec sandbox.Spec) *box {
 // health says whether the guest answers as its session.
 func (b *box) health() error {
 	res, err := b.http.Get("http://guest/v1/health")
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		// As the gateway does (guestapi): gVisor now and then drops a connection
+		// that comes as its sandbox is thawed.
+		res, err = b.http.Get("http://guest/v1/health")
+	}
 	if err != nil {
 		return err
 	}
