@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -333,9 +334,11 @@ func TestAbuse40_WedgedSessionCanBeEnded(t *testing.T) {
 	w := s.start(t)
 	ann := w.user(t, "ann")
 	stop := func(s station.Session) {
-		if err := syscall.Kill(w.pid(t, s.ID), syscall.SIGSTOP); err != nil {
+		pid := w.pid(t, s.ID)
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
+		until(t, "all its threads stand still", func() bool { return standsStill(t, pid) })
 	}
 	main := w.create(t, ann, "main")
 	stop(main)
@@ -370,6 +373,21 @@ func TestAbuse40_WedgedSessionCanBeEnded(t *testing.T) {
 	if list, err := w.runtime.List(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("left: %v %v", list, err)
 	}
+}
+
+// standsStill says whether each thread of a process was stopped by a signal.
+func standsStill(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("process %d has no threads, %v", pid, err)
+	}
+	for _, path := range threads {
+		if b, err := os.ReadFile(path); err == nil && !strings.Contains(string(b), "\nState:\tT") {
+			return false
+		}
+	}
+	return true
 }
 
 // Parked tabs that are damaged cost the tabs, nothing else.
