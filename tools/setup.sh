@@ -33,6 +33,7 @@ if [ "${1:-run}" = test ]; then
 	for p in crun runc; do command -v "$p" >/dev/null 2>&1 || want "$p"; done
 	command -v newuidmap >/dev/null 2>&1 || want uidmap
 	command -v mmdebstrap >/dev/null 2>&1 || want mmdebstrap # an image for sandboxes
+	command -v zstd >/dev/null 2>&1 || want zstd # reads the archives that we pack
 	command -v chromium >/dev/null 2>&1 || want chromium
 	command -v ip >/dev/null 2>&1 || want iproute2 # the network's tests
 	command -v nft >/dev/null 2>&1 || want nftables # the same

@@ -50,8 +50,9 @@ const openLimit = 10 * time.Second
 
 // awaitOpen waits until a process's namespaces can be entered. An engine may end
 // a moment before its child has executed the guest, and until then they are
-// closed to a server that is not root. What stays closed is for those to tell
-// who want to enter.
+// closed to a server that is not root. The kernel tells nobody when that changes,
+// so it is asked again and again, mostly once. What stays closed is for those to
+// tell who want to enter.
 func awaitOpen(p hostproc.Process) error {
 	for end := time.Now().Add(openLimit); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		_, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", p.PID))
