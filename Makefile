@@ -30,6 +30,7 @@ setup-test: ## install what the tests need besides
 build: web/dist/index.html ## the page and bin/staithe
 	$(GOBUILD) -o cmd/staithe/embedded/staithe-guest ./cmd/staithe-guest
 	$(GOBUILD) -o cmd/staithe/embedded/staithe-egress ./cmd/staithe-egress
+	$(GOBUILD) -o cmd/staithe/embedded/staithe-files ./cmd/staithe-files
 	$(GOBUILD) -o bin/staithe ./cmd/staithe
 
 web/node_modules/.package-lock.json: web/package-lock.json
@@ -89,5 +90,5 @@ soak: build ## hours of fuzzing, drops and kills; SOAK=10m sets each part's time
 	@tools/soak.sh
 
 clean: ## remove what was built
-	rm -rf bin web/node_modules cmd/staithe/embedded/staithe-guest cmd/staithe/embedded/staithe-egress
+	rm -rf bin web/node_modules cmd/staithe/embedded/staithe-guest cmd/staithe/embedded/staithe-egress cmd/staithe/embedded/staithe-files
 	find web/dist -mindepth 1 ! -name .keep -delete

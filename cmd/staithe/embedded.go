@@ -13,8 +13,8 @@ import (
 	"staithe/internal/station"
 )
 
-// embedded holds staithe-guest and staithe-egress, put there by `make build`,
-// and a dotfile that keeps the folder.
+// embedded holds staithe-guest, staithe-egress and staithe-files, put there by
+// `make build`, and a dotfile that keeps the folder.
 //
 //go:embed all:embedded
 var embedded embed.FS

@@ -4,5 +4,5 @@
 // runs; what is not a regular file or folder (a FIFO, a device) is never opened.
 //
 // It knows no HTTP and no users: it acts with the rights of its process, which is
-// meant to be jailed to the home (doc/decisions/0023).
+// meant to be jailed to the home (doc/decisions/0024).
 package files

@@ -1,5 +1,5 @@
 // Package filesapi is what the gateway and a user's files helper say to each
-// other: paths and types (doc/decisions/0023). It is HTTP/1.1 on a socket that
+// other: paths and types (doc/decisions/0024). It is HTTP/1.1 on a socket that
 // only the gateway can reach, so that requests carry no identity.
 //
 // Paths of files have percent form (files.Path) in queries and bodies.

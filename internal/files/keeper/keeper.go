@@ -1,5 +1,5 @@
 // Package keeper starts users' files helpers for the gateway and finds those
-// again that an earlier gateway left (doc/decisions/0023).
+// again that an earlier gateway left (doc/decisions/0024).
 package keeper
 
 import (
