@@ -30,6 +30,11 @@ func installEgress(data string) (string, error) {
 	return installEmbedded(data, "egress-program", "staithe-egress")
 }
 
+// installFiles does so with the program that opens a user's files.
+func installFiles(data string) (string, error) {
+	return installEmbedded(data, "files-program", "staithe-files")
+}
+
 // installEmbedded writes an embedded program to a folder of the data directory.
 // Sandboxes that run keep the version they started with: each has a folder of
 // its own.

@@ -16,6 +16,7 @@ import (
 
 	"staithe/internal/auth"
 	"staithe/internal/config"
+	"staithe/internal/files/keeper"
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
 	"staithe/internal/image"
@@ -127,6 +128,7 @@ type program struct {
 	store   *store.Store
 	auth    *auth.Auth
 	runtime *sandbox.Router
+	files   *keeper.Keeper
 	fleet   *fleet.Fleet
 	gateway *gateway.Gateway
 }
@@ -176,10 +178,13 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if err != nil {
 		return p, err
 	}
+	if p.files, err = openFiles(data.path, log); err != nil {
+		return p, err
+	}
 	p.fleet, err = fleet.New(fleet.Options{
 		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
 		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass, Reserve: cfg.DiskReserve,
-		Network: network, Images: images,
+		Network: network, Images: images, Files: p.files,
 	})
 	if err != nil {
 		return p, err
@@ -187,7 +192,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecker(images, noWayOut)}
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
-		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Log: log, Page: web.Dist(), Version: version,
+		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: &homeFiles{p.fleet, p.files}, Log: log, Page: web.Dist(), Version: version,
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
 			{Name: "runtime", Ask: p.runtime.Ready},
@@ -222,6 +227,9 @@ func (p *program) close() error {
 	var errs []error
 	if p.fleet != nil {
 		p.fleet.Close()
+	}
+	if p.files != nil {
+		p.files.Close()
 	}
 	if p.runtime != nil {
 		errs = append(errs, p.runtime.Close())

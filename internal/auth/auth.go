@@ -96,6 +96,7 @@ const ScopeAll = "*"
 const (
 	ScopeSessions = "sessions" // list, make, rename, delete, wake and put to sleep sessions
 	ScopeTerminal = "terminal" // see sessions; open terminals: tabs, terminal tickets, the mux
+	ScopeFiles    = "files"    // all that can be done with the files of the home, and see sessions
 )
 
 // Principal is who a request is from, and by what right.

@@ -66,7 +66,7 @@ func checkToken(p Principal, name string, scopes []string, life time.Duration) e
 		return badScope()
 	}
 	for _, s := range scopes {
-		if !slices.Contains([]string{ScopeAll, ScopeSessions, ScopeTerminal}, s) {
+		if !slices.Contains([]string{ScopeAll, ScopeSessions, ScopeTerminal, ScopeFiles}, s) {
 			return badScope()
 		}
 		if !p.Can(s) {
@@ -77,7 +77,7 @@ func checkToken(p Principal, name string, scopes []string, life time.Duration) e
 }
 
 func badScope() error {
-	return station.Errorf(station.ErrInvalid, "bad_scope", `scopes must name one or more of "*" (all), "sessions" and "terminal".`)
+	return station.Errorf(station.ErrInvalid, "bad_scope", `scopes must name one or more of "*" (all), "sessions", "terminal" and "files".`)
 }
 
 // CheckToken says whose API token a bearer is. The error wraps

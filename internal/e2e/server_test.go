@@ -21,6 +21,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"staithe/internal/hostproc"
 	"staithe/internal/muxclient"
 	"staithe/internal/muxclient/muxtest"
 	"staithe/internal/sandbox/docker/servicetest"
@@ -223,8 +224,27 @@ func (s *server) remove() {
 		}
 	}
 	s.stop()
+	s.endHelpers()
 	if left, err := filepath.Glob(filepath.Join(s.data, "sandboxes", "*")); err != nil || len(left) > 0 {
 		s.t.Errorf("sandboxes are left: %v %v", left, err)
+	}
+}
+
+// endHelpers ends the files helpers, which outlive their server for a while.
+func (s *server) endHelpers() {
+	s.t.Helper()
+	records, err := filepath.Glob(filepath.Join(s.data, "files", "*", "record.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, path := range records {
+		rec, err := hostproc.ReadRecord[hostproc.Process](path)
+		if err == nil {
+			err = rec.End(15*time.Second, 10*time.Second)
+		}
+		if err != nil {
+			s.t.Errorf("a files helper: %v", err)
+		}
 	}
 }
 

@@ -22,7 +22,8 @@ type Sort string
 const (
 	ByName Sort = "name" // as a person reads it: case does not count
 	BySize Sort = "size"
-	ByTime Sort = "time"
+	ByTime Sort = "mtime"
+	ByKind Sort = "kind" // folders, files, links, all else
 )
 
 const (
@@ -46,7 +47,7 @@ type ListOptions struct {
 type Listing struct {
 	Entries []Entry `json:"entries"`
 	Total   int     `json:"total"` // names in the folder that the options ask for, on all pages
-	Next    string  `json:"next,omitempty"`
+	Next    string  `json:"cursor,omitempty"`
 	// Cut says that the folder has more names than are looked at.
 	Cut bool `json:"cut,omitempty"`
 }
@@ -56,7 +57,7 @@ type item struct {
 	name   string
 	folder bool
 	fold   string // lower case, when names are the order
-	number int64  // size or time, when those are
+	number int64  // size, time or kind, when those are
 }
 
 // cursor is where a page ended. It holds the place in the order and not a
@@ -118,9 +119,9 @@ func (o *ListOptions) check() (after *item, err error) {
 	switch o.Sort {
 	case "":
 		o.Sort = ByName
-	case ByName, BySize, ByTime:
+	case ByName, BySize, ByTime, ByKind:
 	default:
-		return nil, station.Errorf(station.ErrInvalid, "bad_sort", "A list is sorted by name, size or time.")
+		return nil, station.Errorf(station.ErrInvalid, "bad_sort", "A list is sorted by name, size, mtime or kind.")
 	}
 	if o.Limit == 0 {
 		o.Limit = pageDefault
@@ -189,7 +190,10 @@ func readItems(ctx context.Context, dir *os.File, o ListOptions) (items []item, 
 		if o.Sort == ByName {
 			it.fold = strings.ToLower(name)
 		}
-		if o.Sort != ByName || kind == unix.DT_UNKNOWN && o.FoldersFirst {
+		if o.Sort == ByKind {
+			it.number = rank(kind)
+		}
+		if o.Sort == BySize || o.Sort == ByTime || kind == unix.DT_UNKNOWN && (o.FoldersFirst || o.Sort == ByKind) {
 			st, err := lstat(dir, name)
 			if err != nil {
 				return true // gone meanwhile
@@ -202,12 +206,27 @@ func readItems(ctx context.Context, dir *os.File, o ListOptions) (items []item, 
 	return items, cut, errors.Join(err, ctx.Err())
 }
 
+// rank is the place of a name's kind among all.
+func rank(kind byte) int64 {
+	switch kind {
+	case unix.DT_DIR:
+		return 0
+	case unix.DT_REG:
+		return 1
+	case unix.DT_LNK:
+		return 2
+	}
+	return 3
+}
+
 // measure sets what is compared of a name besides itself.
 func (it *item) measure(st unix.Stat_t, by Sort) {
 	it.folder = st.Mode&unix.S_IFMT == unix.S_IFDIR
 	switch {
 	case by == ByTime:
 		it.number = st.Mtim.Nano()
+	case by == ByKind:
+		it.number = rank(byte(st.Mode & unix.S_IFMT >> 12)) // as the kernel makes a name's kind of it
 	case by == BySize && st.Mode&unix.S_IFMT == unix.S_IFREG:
 		it.number = st.Size
 	}

@@ -67,6 +67,7 @@ type Options struct {
 	// DefaultClass is the class of a session that names none; empty: the first.
 	DefaultClass string
 	Images       Images           // nil: no class has an image
+	Files        Files            // nil: nothing but sessions has homes open
 	Network      Network          // nil: no class has a network
 	Clock        func() time.Time // nil: time.Now
 	Reserve      int64            // bytes of the disk kept free for the server; 0: none, negative: volume.GuardOptions' default
@@ -87,6 +88,7 @@ type Fleet struct {
 	classes classes
 	images  Images
 	network Network
+	files   Files
 	guard   *volume.Guard
 
 	sessions keylock.Locks[station.ID] // one operation per session
@@ -120,7 +122,7 @@ func New(o Options) (*Fleet, error) {
 	}
 	f := &Fleet{
 		store: o.Store, runtime: o.Runtime, volumes: o.Volumes, signer: o.Signer, guest: o.GuestPath, log: o.Log, now: o.Clock,
-		parked: filepath.Join(o.Data, "parked"), id: o.Instance, classes: classes, images: o.Images, network: o.Network,
+		parked: filepath.Join(o.Data, "parked"), id: o.Instance, classes: classes, images: o.Images, network: o.Network, files: o.Files,
 		clients: map[station.ID]*guestapi.Client{}, watched: map[station.ID]*watched{}, leased: map[station.ID]time.Time{},
 	}
 	if err := os.MkdirAll(f.parked, 0o700); err != nil {

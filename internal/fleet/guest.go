@@ -57,7 +57,7 @@ func (f *Fleet) spec(ctx context.Context, s station.Session) (sandbox.Spec, erro
 }
 
 func (f *Fleet) guestConfig(s station.Session, user station.User) guestapi.Config {
-	home := "/home/" + user.Name
+	home := homeInside(user)
 	return guestapi.Config{
 		Session: s.ID, Name: s.Name, PublicKey: f.signer.PublicKey(),
 		User: user.Name, UID: station.SandboxUID, GID: station.SandboxUID, Home: home, Shell: "/bin/bash",

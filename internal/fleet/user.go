@@ -70,5 +70,12 @@ func (f *Fleet) RemoveUser(ctx context.Context, user station.ID) error {
 	if err != nil {
 		return fmt.Errorf("find the user's workstation: %w", err)
 	}
-	return f.volumes.Trash(ctx, ws, f.now())
+	// Once more after it: a request that was let in before could have started it anew.
+	if err := f.endFiles(ctx, ws.ID); err != nil {
+		return err
+	}
+	if err := f.volumes.Trash(ctx, ws, f.now()); err != nil {
+		return err
+	}
+	return f.endFiles(ctx, ws.ID)
 }

@@ -96,13 +96,14 @@ type access struct {
 }
 
 var (
-	anyone   = access{public: true}
-	everyUse = access{scopes: []string{auth.ScopeSessions, auth.ScopeTerminal}} // any token may
-	sessions = access{scopes: []string{auth.ScopeSessions}}
-	terminal = access{scopes: []string{auth.ScopeTerminal}}
-	whole    = access{} // a login, or a token with "*"
-	admins   = access{admin: true}
-	adminsOf = access{admin: true, hidden: true} // another user's account
+	anyone    = access{public: true}
+	everyUse  = access{scopes: []string{auth.ScopeSessions, auth.ScopeTerminal, auth.ScopeFiles}} // any token may
+	sessions  = access{scopes: []string{auth.ScopeSessions}}
+	terminal  = access{scopes: []string{auth.ScopeTerminal}}
+	homeFiles = access{scopes: []string{auth.ScopeFiles}}
+	whole     = access{} // a login, or a token with "*"
+	admins    = access{admin: true}
+	adminsOf  = access{admin: true, hidden: true} // another user's account
 )
 
 // authorize identifies and checks.

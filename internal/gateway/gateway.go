@@ -16,6 +16,7 @@ import (
 
 	"staithe/internal/auth"
 	"staithe/internal/config"
+	"staithe/internal/files/filesapi"
 	"staithe/internal/fleet"
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
@@ -43,6 +44,13 @@ type Fleet interface {
 	OnEnd(func(session station.ID, deleted bool))
 }
 
+// Files reaches the files of homes, in their users' helpers: the gateway opens
+// none itself.
+type Files interface {
+	// Helper is a client of a user's helper; the home is made where there is none.
+	Helper(ctx context.Context, user station.ID) (*filesapi.Client, error)
+}
+
 // Check is one part that GET /readyz asks.
 type Check struct {
 	Name string
@@ -55,6 +63,7 @@ type Options struct {
 	Auth     *auth.Auth
 	Fleet    Fleet
 	Log      *slog.Logger
+	Files    Files   // nil: no files are served
 	Page     fs.FS   // the built page; nil or without index.html says that it is not built
 	Ready    []Check // for /readyz
 	Version  string
@@ -70,11 +79,12 @@ type timing struct {
 	dial  time.Duration // for reaching a guest
 	force time.Duration // for a client to answer a close frame
 	body  time.Duration // for a whole request to come in
+	stall time.Duration // for the next bytes of a body that may take long
 	ready time.Duration // an answer about readiness is good for
 }
 
 var defaultTiming = timing{ping: 20 * time.Second, dead: 65 * time.Second, sweep: 2 * time.Second,
-	dial: 10 * time.Second, force: 2 * time.Second, body: 30 * time.Second, ready: time.Second}
+	dial: 10 * time.Second, force: 2 * time.Second, body: 30 * time.Second, stall: time.Minute, ready: time.Second}
 
 // shutdownPatience is how long Serve waits for running requests at the end.
 const shutdownPatience = 10 * time.Second
@@ -84,6 +94,7 @@ type Gateway struct {
 	cfg     config.Config
 	auth    *auth.Auth
 	fleet   Fleet
+	files   Files
 	log     *slog.Logger
 	ready   []Check
 	checked readiness
@@ -101,7 +112,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, log: o.Log, ready: o.Ready, version: o.Version,
+	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, files: o.Files, log: o.Log, ready: o.Ready, version: o.Version,
 		classes: o.Classes, timing: defaultTiming, live: newRegistry()}
 	if g.classes == nil {
 		g.classes = func(context.Context) []ClassState { return nil }

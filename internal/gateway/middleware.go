@@ -82,8 +82,8 @@ func (g *Gateway) wrap(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// checkWrite refuses what a foreign page could have caused (CSRF) and bodies
-// that are not JSON, which forms can only send.
+// checkWrite refuses what a foreign page could have caused (CSRF), and bodies
+// that are not JSON, as forms send them, where no file is meant.
 func (g *Gateway) checkWrite(foreign *http.CrossOriginProtection, r *http.Request, req *request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
@@ -98,6 +98,9 @@ func (g *Gateway) checkWrite(foreign *http.CrossOriginProtection, r *http.Reques
 	if !strings.HasPrefix(r.URL.Path, "/api/") {
 		return nil
 	}
+	if takesFile(r) {
+		return nil
+	}
 	r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
 	if r.ContentLength == 0 {
 		return nil
@@ -107,6 +110,11 @@ func (g *Gateway) checkWrite(foreign *http.CrossOriginProtection, r *http.Reques
 			Detail: "The body must be JSON; send it with Content-Type: application/json."}
 	}
 	return nil
+}
+
+// takesFile says whether a request's body is a file, of any type and size.
+func takesFile(r *http.Request) bool {
+	return r.Method == http.MethodPut && r.URL.Path == prefix+contentPath
 }
 
 // recovered turns a panic into a 500. An aborted handler stays one.

@@ -75,7 +75,7 @@ var statuses = []struct {
 // codes name what the framework itself refuses.
 var codes = map[int]string{
 	400: "bad_request", 404: "not_found", 405: "wrong_method", 408: "too_slow", 413: "too_large",
-	415: "wrong_content_type", 422: "bad_request", 426: "upgrade_required",
+	415: "wrong_content_type", 416: "bad_range", 422: "bad_request", 426: "upgrade_required",
 }
 
 // toProblem turns any error into a document. Only a station.Problem's sentence
@@ -143,7 +143,7 @@ func (g *Gateway) noRoute(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) noOperation(mux *http.ServeMux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allow []string
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			other := r.Clone(r.Context())
 			other.Method = method
 			if _, pattern := mux.Handler(other); pattern != r.Pattern {

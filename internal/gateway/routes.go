@@ -49,6 +49,8 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 	patch(a, "/sessions/{session}/tabs/{tab}", "rename-tab", "Rename a tab", terminal, g.renameTab, http.StatusConflict, http.StatusGatewayTimeout)
 	del(a, "/sessions/{session}/tabs/{tab}", "close-tab", "Close a tab", terminal, g.closeTab, http.StatusConflict, http.StatusGatewayTimeout)
 
+	g.fileRoutes(a)
+
 	a.describe("/healthz", "health", "Whether the process answers", anyone, http.StatusOK)
 	a.describe("/readyz", "ready", "Whether the store and the runtime answer", anyone, http.StatusOK, http.StatusServiceUnavailable)
 	a.describe("/metrics", "metrics", "Counters for Prometheus", admins, http.StatusOK,

@@ -10,7 +10,7 @@ import (
 type createTokenInput struct {
 	Body struct {
 		Name      string   `json:"name,omitempty" doc:"For you to know it by"`
-		Scopes    []string `json:"scopes" doc:"* is all; sessions: manage sessions; terminal: open terminals"`
+		Scopes    []string `json:"scopes" doc:"* is all; sessions: manage sessions; terminal: open terminals; files: the files of the home"`
 		ExpiresIn int64    `json:"expires_in,omitempty" minimum:"0" maximum:"315360000" doc:"Seconds; left out: never"`
 	}
 }

@@ -83,7 +83,7 @@ func (v *Volumes) Create(ctx context.Context, ws station.Workstation) error {
 	if err := check(ws); err != nil {
 		return err
 	}
-	there, err := v.exists(ws)
+	there, err := v.Exists(ws)
 	if err != nil || there {
 		return err
 	}
@@ -101,9 +101,9 @@ func (v *Volumes) Create(ctx context.Context, ws station.Workstation) error {
 	return nil
 }
 
-// exists says whether the home is there; a link or file in its place is an
+// Exists says whether the home is there; a link or file in its place is an
 // error.
-func (v *Volumes) exists(ws station.Workstation) (bool, error) {
+func (v *Volumes) Exists(ws station.Workstation) (bool, error) {
 	info, err := v.root.Lstat(filepath.Join(homesDir, string(ws.ID)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

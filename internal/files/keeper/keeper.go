@@ -40,33 +40,46 @@ const (
 type Options struct {
 	Binary  string        // staithe-files
 	Version string        // of it
-	Inside  string        // what homes are called in sessions
 	Idle    time.Duration // how long a helper lives without a request
+}
+
+// Home is what a helper is started for.
+type Home struct {
+	Workstation station.Workstation
+	Path        string // the folder on the host
+	Inside      string // what the home is called in sessions
 }
 
 // Keeper keeps the helpers of one data directory. Safe for concurrent use.
 type Keeper struct {
-	dir   string
-	o     Options
-	root  bool
-	log   *slog.Logger
-	locks keylock.Locks[station.ID] // by workstation, while its helper is looked for, started or ended
+	dir       string
+	o         Options
+	root      bool
+	log       *slog.Logger
+	transport *http.Transport           // to helpers
+	locks     keylock.Locks[station.ID] // by workstation, while its helper is looked for, started or ended
 }
 
 // Open returns the keeper of a data directory.
 func Open(data string, o Options, log *slog.Logger) (*Keeper, error) {
 	k := &Keeper{dir: filepath.Join(data, "files"), o: o, root: os.Geteuid() == 0, log: log}
+	k.transport = k.newTransport()
 	if err := os.MkdirAll(k.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the helpers' folder: %w", err)
 	}
 	return k, nil
 }
 
-// Dial is a connection to the helper of a workstation whose home is in the folder
-// home. A helper that does not run is started. The helper has answered on the
-// connection, so that it will not end for being idle at this moment. The error
-// wraps station.ErrUnavailable when there can be none.
-func (k *Keeper) Dial(ctx context.Context, ws station.Workstation, home string) (net.Conn, error) {
+// Close frees the connections to helpers. Helpers live on.
+func (k *Keeper) Close() { k.transport.CloseIdleConnections() }
+
+// Dial is a connection to the helper of a home. A helper that does not run is
+// started; one of another version, which only an earlier gateway can have
+// started, is ended first. The helper has answered on the connection, so that it
+// will not end for being idle at this moment. The error wraps
+// station.ErrUnavailable when there can be none.
+func (k *Keeper) Dial(ctx context.Context, home Home) (net.Conn, error) {
+	ws := home.Workstation
 	if !ws.ID.Valid() {
 		return nil, station.Errorf(station.ErrInvalid, "bad_workstation", "The workstation id %+q is not one.", ws.ID)
 	}
@@ -80,8 +93,11 @@ func (k *Keeper) Dial(ctx context.Context, ws station.Workstation, home string) 
 	defer unlock()
 	dir := filepath.Join(k.dir, string(ws.ID))
 	// Also one without a record: a gateway may have been killed before it wrote it.
-	if conn, err := greet(ctx, dir); err == nil {
-		return conn, nil
+	if conn, version, err := greet(ctx, dir); err == nil {
+		if version == k.o.Version {
+			return conn, nil
+		}
+		conn.Close() // what it did for the earlier gateway was cut off with that
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -89,10 +105,10 @@ func (k *Keeper) Dial(ctx context.Context, ws station.Workstation, home string) 
 	if err := k.end(dir); err != nil {
 		return nil, unavailable(err)
 	}
-	if err := k.start(ws, home, dir); err != nil {
+	if err := k.start(home, dir); err != nil {
 		return nil, unavailable(err)
 	}
-	conn, err := greet(ctx, dir)
+	conn, _, err := greet(ctx, dir)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("%w: %s", err, said(dir)))
 	}
@@ -136,11 +152,12 @@ func (k *Keeper) end(dir string) error {
 	return rec.End(endPatience, endLimit)
 }
 
-// greet connects to a helper and hears whether it answers.
-func greet(ctx context.Context, path string) (_ net.Conn, err error) {
+// greet connects to a helper and hears whether it answers, and of which version
+// it is.
+func greet(ctx context.Context, path string) (_ net.Conn, version string, err error) {
 	dir, err := openDir(path)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer dir.Close()
 	ctx, cancel := context.WithTimeout(ctx, greetLimit)
@@ -148,7 +165,7 @@ func greet(ctx context.Context, path string) (_ net.Conn, err error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socketPath(dir))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -159,25 +176,25 @@ func greet(ctx context.Context, path string) (_ net.Conn, err error) {
 	}()
 	req, err := http.NewRequest(http.MethodGet, "http://files"+filesapi.PathHealth, nil)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := req.Write(conn); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer res.Body.Close()
 	var h filesapi.Health
 	if err := json.NewDecoder(res.Body).Decode(&h); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if _, err := res.Body.Read(make([]byte, 16)); err == nil || r.Buffered() > 0 || res.StatusCode != http.StatusOK {
-		return nil, errors.New("the helper's answer is not one")
+		return nil, "", errors.New("the helper's answer is not one")
 	}
-	return conn, nil
+	return conn, h.Version, nil
 }
 
 // A socket's address holds 107 bytes and data directories can be long. So both

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"staithe/internal/files"
 	"staithe/internal/files/filesapi"
 	"staithe/internal/files/helper"
 	"staithe/internal/hostproc"
@@ -80,7 +81,7 @@ func (b *bench) again() {
 // write has the helper write a file.
 func (b *bench) write(name string) error {
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return b.Dial(ctx, b.ws, b.home)
+		return b.Dial(ctx, Home{Workstation: b.ws, Path: b.home})
 	}}}
 	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, "http://files"+filesapi.PathContent+"?path="+url.QueryEscape(name), strings.NewReader("content"))
 	if err != nil {
@@ -196,11 +197,11 @@ func TestNoSecondHelperBesideALostOne(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	b := newBench(t)
-	_, err := b.Dial(t.Context(), station.Workstation{ID: "../evil"}, b.home)
+	_, err := b.Dial(t.Context(), Home{Workstation: station.Workstation{ID: "../evil"}, Path: b.home})
 	if !errors.Is(err, station.ErrInvalid) {
 		t.Errorf("%v", err)
 	}
-	_, err = b.Dial(t.Context(), b.ws, filepath.Join(b.data, "none"))
+	_, err = b.Dial(t.Context(), Home{Workstation: b.ws, Path: filepath.Join(b.data, "none")})
 	if !errors.Is(err, station.ErrUnavailable) {
 		t.Errorf("%v", err)
 	}
@@ -208,7 +209,7 @@ func TestRefusals(t *testing.T) {
 		if err := os.Chown(b.home, 0, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err = b.Dial(t.Context(), b.ws, b.home); !errors.Is(err, station.ErrUnavailable) {
+		if _, err = b.Dial(t.Context(), Home{Workstation: b.ws, Path: b.home}); !errors.Is(err, station.ErrUnavailable) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -217,4 +218,44 @@ func TestRefusals(t *testing.T) {
 // TestRootless runs the others again in an account that is not root.
 func TestRootless(t *testing.T) {
 	rootlesstest.Run(t, rootlesstest.Again{Run: "^Test(OneHelper|Killed|NoSecond|Refusals).*$", NoSkips: true})
+}
+
+// A helper of another version is ended by the first who asks, and the next one
+// answers.
+func TestOldVersionEnds(t *testing.T) {
+	b := newBench(t)
+	if err := b.write("a"); err != nil {
+		t.Fatal(err)
+	}
+	old := b.record()
+	b.again()
+	b.o.Version = "next"
+	if err := b.write("b"); err != nil {
+		t.Fatal(err)
+	}
+	if now := b.record(); now.PID == old.PID || old.Alive() {
+		t.Errorf("%+v still serves", old)
+	}
+}
+
+// Connections are used again, and one whose helper has ended is not in the way.
+func TestClient(t *testing.T) {
+	b := newBench(t)
+	c := b.Client(Home{Workstation: b.ws, Path: b.home})
+	for range 3 {
+		if _, err := filesapi.Call[files.Entry](t.Context(), c, http.MethodPost, filesapi.PathFolders, nil, filesapi.Folder{Path: "d", Parents: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec := b.record()
+	if err := rec.End(0, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := filesapi.Call[files.Entry](t.Context(), c, http.MethodGet, filesapi.PathStat, url.Values{"path": {"d"}}, nil); err != nil {
+		t.Error(err)
+	}
+	_, err := filesapi.Call[files.Entry](t.Context(), c, http.MethodGet, filesapi.PathStat, url.Values{"path": {"none"}}, nil)
+	if p, ok := errors.AsType[*station.Problem](err); !ok || p.Code != "no_file" || !errors.Is(err, station.ErrNotFound) {
+		t.Error(err)
+	}
 }

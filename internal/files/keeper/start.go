@@ -14,12 +14,11 @@ import (
 
 	"staithe/internal/files/helper"
 	"staithe/internal/hostproc"
-	"staithe/internal/station"
 )
 
 // start starts a helper. The caller holds the workstation's lock, and has found
 // none that answers.
-func (k *Keeper) start(ws station.Workstation, home, dir string) error {
+func (k *Keeper) start(home Home, dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -38,15 +37,15 @@ func (k *Keeper) start(ws station.Workstation, home, dir string) error {
 		return err
 	}
 	defer log.Close()
-	cfg := helper.Config{Version: k.o.Version, Home: home, Inside: k.o.Inside, Idle: int(k.o.Idle.Seconds())}
+	cfg := helper.Config{Version: k.o.Version, Home: home.Path, Inside: home.Inside, Idle: int(k.o.Idle.Seconds())}
 	cmd := exec.Command(k.o.Binary)
 	cmd.Args = []string{"staithe-files"}
-	cmd.Env, cmd.Dir = []string{"STAITHE_WORKSTATION=" + string(ws.ID)}, "/" // for those who look at the host's processes
+	cmd.Env, cmd.Dir = []string{"STAITHE_WORKSTATION=" + string(home.Workstation.ID)}, "/" // for those who look at the host's processes
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	mount := lock // nothing is mounted: the place is only filled
 	if k.root {
-		if mount, cfg.UID, err = tree(ws, home); err != nil {
+		if mount, cfg.UID, err = tree(home.Workstation, home.Path); err != nil {
 			return err
 		}
 		defer mount.Close()

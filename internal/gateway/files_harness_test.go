@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"staithe/internal/files"
+	"staithe/internal/files/filesapi"
+	"staithe/internal/files/helper"
+	"staithe/internal/station"
+)
+
+// testFiles serves each user's files from a folder, with the helper's own
+// handler on a socket, in this process.
+type testFiles struct {
+	t   testing.TB
+	dir string
+
+	mu      sync.Mutex
+	clients map[station.ID]*filesapi.Client
+}
+
+func withFiles(f **testFiles) setting {
+	return func(o *Options, _ *timing) { o.Files = *f }
+}
+
+// newFilesBench is a bench whose users have files.
+func newFilesBench(t testing.TB, settings ...setting) (*bench, *testFiles) {
+	t.Helper()
+	f := &testFiles{t: t, dir: t.TempDir(), clients: map[station.ID]*filesapi.Client{}}
+	return newBench(t, append([]setting{withFiles(&f)}, settings...)...), f
+}
+
+// home is a user's folder.
+func (f *testFiles) home(user station.ID) string { return filepath.Join(f.dir, string(user)) }
+
+// Helper is Files'.
+func (f *testFiles) Helper(_ context.Context, user station.ID) (*filesapi.Client, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.clients[user]; c != nil {
+		return c, nil
+	}
+	if err := os.MkdirAll(f.home(user), 0o700); err != nil {
+		return nil, err
+	}
+	home, err := files.Open(f.home(user), files.Options{Home: "/home/dev"})
+	if err != nil {
+		return nil, err
+	}
+	f.t.Cleanup(func() { home.Close() })
+	ln, err := net.Listen("unix", filepath.Join(f.dir, string(user)+".sock"))
+	if err != nil {
+		return nil, err
+	}
+	srv := &http.Server{Handler: helper.Handler(home, filesapi.Health{}, slog.New(slog.DiscardHandler))}
+	go srv.Serve(ln) // ends with Close
+	f.t.Cleanup(func() { srv.Close() })
+	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", ln.Addr().String())
+	}}
+	f.t.Cleanup(tr.CloseIdleConnections)
+	f.clients[user] = filesapi.NewClient(tr, "files")
+	return f.clients[user], nil
+}
+
+const filesAt = prefix + filesPath
+
+// at is a path's query, with more pairs after it.
+func at(path string, more ...string) string {
+	q := url.Values{"path": {path}}
+	for i := 0; i < len(more); i += 2 {
+		q.Set(more[i], more[i+1])
+	}
+	return "?" + q.Encode()
+}
+
+// put writes a file over HTTP.
+func (br *browser) put(path, content string, header ...string) reply {
+	br.b.t.Helper()
+	req, err := http.NewRequest(http.MethodPut, br.b.base+filesAt+"/content"+at(path), strings.NewReader(content))
+	if err != nil {
+		br.b.t.Fatal(err)
+	}
+	for k, v := range br.header {
+		req.Header[k] = v
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := br.http.Do(req)
+	if err != nil {
+		br.b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	out, err := io.ReadAll(res.Body)
+	if err != nil {
+		br.b.t.Fatal(err)
+	}
+	br.b.documented(http.MethodPut, filesAt+"/content", res.StatusCode)
+	return reply{res, out}
+}

@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"staithe/internal/files/filesapi"
+	"staithe/internal/station"
+	"staithe/internal/wire"
+)
+
+// answers is what an operation answers with when it is well, by status.
+type answers map[int]map[string]*huma.MediaType
+
+// streamed adds an operation that writes its answer itself, once who may is known.
+func streamed[I any](a api, method, path, id, summary string, do func(*stream, *I) error, good answers) {
+	also := []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests, http.StatusGatewayTimeout}
+	op := huma.Operation{Method: method, Path: prefix + path, OperationID: id, Summary: summary, Errors: refusals(method, path, homeFiles, also),
+		DefaultStatus: slices.Min(slices.Collect(maps.Keys(good))), MaxBodyBytes: maxBody, Security: signedIn, Middlewares: huma.Middlewares{a.g.admit(homeFiles)}, Responses: map[string]*huma.Response{}}
+	for status, content := range good {
+		op.DefaultStatus = min(status, max(op.DefaultStatus, status))
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: content}
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+		who, _ := ctx.Value(callerKey{}).(caller)
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
+			r, w := humago.Unwrap(hc)
+			s, err := a.g.stream(w, r.WithContext(ctx), who)
+			if err == nil {
+				defer s.end()
+				err = do(s, in)
+			}
+			if err != nil {
+				a.g.refuse(w, r, err)
+			}
+		}}, nil
+	})
+}
+
+// stream is a request that may take long: it ends when its right does, and when
+// nothing moves any more, but not by the clock.
+type stream struct {
+	g   *Gateway
+	w   http.ResponseWriter
+	r   *http.Request // its context ends when the caller's right does
+	who caller
+	// control sets deadlines and flushes.
+	control *http.ResponseController
+	end     func()
+}
+
+func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who caller) (*stream, error) {
+	l, err := g.live.add(who.Credential, "")
+	if err != nil {
+		return nil, err
+	}
+	// Again, now that a revocation would find it: the first check may be older.
+	if err := g.auth.Valid(r.Context(), who.Credential); err != nil {
+		g.live.remove(l)
+		return nil, err
+	}
+	s := &stream{g: g, w: w, who: who, control: http.NewResponseController(w)}
+	// The client may take long; one that is gone is found by its writes.
+	if err := s.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		g.live.remove(l)
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	s.r = r.WithContext(ctx)
+	done := make(chan struct{})
+	go func() { // ends with the request
+		select {
+		case <-l.ended:
+			if l.why.code != wire.CloseGoingAway { // at the server's end requests have some time
+				cancel(station.Errorf(station.ErrUnauthenticated, "ended", "Your login or token has ended; sign in again."))
+			}
+		case <-done:
+		}
+	}()
+	s.end = func() {
+		close(done)
+		cancel(nil)
+		g.live.remove(l)
+	}
+	return s, nil
+}
+
+func (s *stream) helper() (*filesapi.Client, error) { return s.g.helper(s.r.Context(), s.who.User.ID) }
+
+// do asks the helper. A right that ended is the error, and not what followed.
+func (s *stream) do(q filesapi.Request) (*http.Response, error) {
+	helper, err := s.helper()
+	if err != nil {
+		return nil, err
+	}
+	res, err := helper.Do(s.r.Context(), q)
+	return res, s.cause(err)
+}
+
+func (s *stream) cause(err error) error {
+	if p, ok := errors.AsType[*station.Problem](context.Cause(s.r.Context())); ok && err != nil {
+		return p
+	}
+	return err
+}
+
+// send hands an answer on. What fails from here on cuts the connection.
+func (s *stream) send(status int, from io.Reader) {
+	s.w.WriteHeader(status)
+	if s.r.Method == http.MethodHead {
+		return
+	}
+	if _, err := io.Copy(s.w, from); err != nil {
+		s.g.log.Debug("a stream was cut off", "request", s.who.id, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// attachment sets what makes a download one, whatever is in it: no browser shows
+// it as a page of this origin.
+func (s *stream) attachment(name string) {
+	h := s.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", disposition(name))
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+}
+
+func pass(to, from http.Header, names ...string) {
+	for _, name := range names {
+		if v := from.Values(name); len(v) > 0 {
+			to[name] = v
+		}
+	}
+}
+
+// graceForBody is how long a client that still sends is listened to after its
+// request was refused: else it might not hear the refusal.
+const graceForBody = 5 * time.Second
+
+// drained is how many bytes of such a body are taken and thrown away.
+const drained = 16 << 20
+
+// arriving is a body that may take as long as it likes while bytes come.
+type arriving struct {
+	s    *stream
+	from io.Reader
+
+	stopped atomic.Bool
+	mu      sync.Mutex // held while it is read
+	err     error      // why reading ended, also io.EOF
+}
+
+func (b *arriving) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_ = b.s.control.SetReadDeadline(time.Now().Add(b.s.g.timing.stall)) // another server has its own
+	if b.stopped.Load() {
+		return 0, errors.New("the request is over")
+	}
+	n, err := b.from.Read(p)
+	if err != nil {
+		b.err = err
+	}
+	return n, err
+}
+
+// stop sees to it that nobody reads the body any more: what reads for the helper
+// may go on after that answered. It returns why the body did not come in whole,
+// nil when that is not the client's doing. refused says that the client is told
+// something else than it hopes for, and may be sending still.
+func (b *arriving) stop(refused bool) error {
+	b.stopped.Store(true)
+	if !b.mu.TryLock() { // it is being read
+		_ = b.s.control.SetReadDeadline(time.Now().Add(graceForBody))
+		b.mu.Lock()
+	}
+	defer b.mu.Unlock()
+	switch {
+	case errors.Is(b.err, io.EOF):
+		return nil
+	case errors.Is(b.err, os.ErrDeadlineExceeded):
+		return &problem{Status: http.StatusRequestTimeout, Code: codes[http.StatusRequestTimeout],
+			Detail: "The file stopped coming; what was there before is untouched. Send it again."}
+	case b.err != nil:
+		return station.Errorf(station.ErrInvalid, "cut_off",
+			"The file did not arrive whole; what was there before is untouched. Send it again.")
+	}
+	if refused && b.s.r.Header.Get("Expect") == "" {
+		_ = b.s.control.SetReadDeadline(time.Now().Add(graceForBody))
+		_, _ = io.CopyN(io.Discard, b.from, drained) // as much as comes
+	}
+	return nil
+}
