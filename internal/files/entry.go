@@ -31,7 +31,7 @@ type Entry struct {
 	Mode  uint32    `json:"mode"` // permission bits, 0 to 07777
 	MTime time.Time `json:"mtime"`
 	// Target is a symlink's text, which is shown and never followed by the page.
-	Target Path `json:"target,omitempty"`
+	Target Text `json:"target,omitempty"`
 	// LeadsTo is the kind at the end of a symlink; empty: nothing, or outside.
 	LeadsTo Kind `json:"leads_to,omitempty"`
 	// ETag is a strong one, quoted, of a file that was asked for by itself.
@@ -47,6 +47,9 @@ const settling = 20 * time.Millisecond
 func (h *Home) Stat(ctx context.Context, p Path) (Entry, error) {
 	return h.stat(p, func(look func() (unix.Stat_t, error)) (unix.Stat_t, error) { return settled(ctx, look) })
 }
+
+// Look is Stat at once, without an ETag.
+func (h *Home) Look(p Path) (Entry, error) { return h.now(p) }
 
 // now is what p is this moment: without an ETag, which may have to be waited for.
 func (h *Home) now(p Path) (Entry, error) {
@@ -113,13 +116,13 @@ func (h *Home) leadsTo(p Path) Kind {
 	return kindOf(st.Mode)
 }
 
-func readlink(dir *os.File, base string) Path {
+func readlink(dir *os.File, base string) Text {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(int(dir.Fd()), base, buf)
 	if err != nil {
 		return "" // gone or changed meanwhile
 	}
-	return Path(buf[:n])
+	return Text(buf[:n])
 }
 
 func kindOf(mode uint32) Kind {

@@ -65,8 +65,35 @@ func (p *Path) UnmarshalText(text []byte) error {
 // ParsePath reads percent form. An empty text is the home. The error wraps
 // station.ErrInvalid.
 func ParsePath(text string) (Path, error) {
+	s, err := fromPercent(text)
+	if err != nil {
+		return "", err
+	}
+	return Path(s).Clean()
+}
+
+// Text is any bytes, such as a link's target, which need not be a path. As text
+// it has percent form.
+type Text string
+
+// String is the percent form.
+func (t Text) String() string { return Path(t).String() }
+
+// MarshalText is String.
+func (t Text) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText takes percent form.
+func (t *Text) UnmarshalText(text []byte) error {
+	s, err := fromPercent(string(text))
+	if err == nil {
+		*t = Text(s)
+	}
+	return err
+}
+
+func fromPercent(text string) (string, error) {
 	if !strings.Contains(text, "%") {
-		return Path(text).Clean()
+		return text, nil
 	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -80,7 +107,7 @@ func ParsePath(text string) (Path, error) {
 		b.WriteByte(byte(unhex(text[i+1])<<4 | unhex(text[i+2])))
 		i += 2
 	}
-	return Path(b.String()).Clean()
+	return b.String(), nil
 }
 
 func unhex(c byte) int {

@@ -36,8 +36,9 @@ func (h *Home) stage() (dir *os.File, name string, err error) {
 	return dir, rand.Text(), err
 }
 
-// Sweep removes what a helper that was killed left half made. Call it before
-// anything else is done with the home: it would take that for left as well.
+// Sweep removes what a helper that was killed left half made, but not uploads
+// that may go on. Call it before anything else is done with the home: it would
+// take that for left as well.
 func (h *Home) Sweep(ctx context.Context) error {
 	dir, err := h.folder(stagingDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -53,9 +54,11 @@ func (h *Home) Sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, remove(ctx, dir, name, 0))
+		if stagingDir.Join(name) != uploadsDir {
+			errs = append(errs, remove(ctx, dir, name, 0))
+		}
 	}
-	return explain(stagingDir, errors.Join(errs...))
+	return errors.Join(explain(stagingDir, errors.Join(errs...)), h.SweepUploads(ctx))
 }
 
 // remove deletes a name in an open folder with all that is below it. It follows

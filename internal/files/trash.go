@@ -56,6 +56,13 @@ func (t trash) close() {
 
 // Trash puts p into the trash, from where Restore has it back.
 func (h *Home) Trash(ctx context.Context, p Path) (Trashed, error) {
+	item, err := h.trash(ctx, p, moveName)
+	return item, explain(p, err)
+}
+
+// trash puts p into the trash in the way that put does it: moves it there, or
+// gives it another name there.
+func (h *Home) trash(ctx context.Context, p Path, put func(a *os.File, aBase string, b *os.File, bBase string) error) (Trashed, error) {
 	dir, base, err := h.place(p)
 	if err != nil {
 		return Trashed{}, err
@@ -77,8 +84,8 @@ func (h *Home) Trash(ctx context.Context, p Path) (Trashed, error) {
 	if err != nil {
 		return Trashed{}, explain(p, err)
 	}
-	if err := moveName(dir, base, t.files, id); err != nil {
-		return Trashed{}, explain(p, errors.Join(err, unix.Unlinkat(int(t.info.Fd()), id+infoSuffix, 0)))
+	if err := put(dir, base, t.files, id); err != nil {
+		return Trashed{}, errors.Join(err, unix.Unlinkat(int(t.info.Fd()), id+infoSuffix, 0))
 	}
 	if err := errors.Join(syncFolder(t.info), syncFolder(t.files), syncFolder(dir)); err != nil {
 		return Trashed{}, explain(p, err)

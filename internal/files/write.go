@@ -148,11 +148,19 @@ func dress(f, dir *os.File, base string, old *unix.Stat_t, o WriteOptions) error
 	if err := f.Chmod(os.FileMode(mode)); err != nil {
 		return err
 	}
-	if o.MTime.IsZero() {
+	return setTime(f, o.MTime)
+}
+
+// setTime sets when a file was last changed, to the nanosecond; zero: it stays.
+func setTime(f *os.File, t time.Time) error {
+	if t.IsZero() {
 		return nil
 	}
-	ts := unix.NsecToTimeval(o.MTime.UnixNano())
-	return unix.Futimes(int(f.Fd()), []unix.Timeval{ts, ts})
+	ts, err := unix.TimeToTimespec(t)
+	if err != nil {
+		return unix.EINVAL
+	}
+	return unix.UtimesNanoAt(int(f.Fd()), "", []unix.Timespec{ts, ts}, unix.AT_EMPTY_PATH)
 }
 
 // commit gives the new file its name.

@@ -6,7 +6,11 @@
 package filesapi
 
 import (
+	"fmt"
+	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"staithe/internal/files"
 )
@@ -27,11 +31,51 @@ const (
 	PathRestore = "/v1/restore" // POST Restore: files.Entry
 	PathArchive = "/v1/archive" // GET ?path&format: the bytes; TrailerPacked after them
 	PathSearch  = "/v1/search"  // POST Search: lines of JSON, each a Found
+	PathUploads = "/v1/uploads" // tus 1.0; below it each upload; Location has no host
+	PathHash    = "/v1/hash"    // POST Hash: lines of JSON, each a Hashed
 )
 
 // TrailerPacked holds files.Packed as JSON after an archive. An archive that
 // failed has none: its connection is cut.
 const TrailerPacked = "Staithe-Packed"
+
+// HeaderEntry holds the files.Entry that an upload has become, as JSON in ASCII.
+const HeaderEntry = "Staithe-Entry"
+
+// HeaderFailure holds a refusal's code where there is no body: in the answer to
+// HEAD.
+const HeaderFailure = "Staithe-Failure"
+
+// ASCII is JSON with nothing else in it than ASCII, as a header wants it.
+func ASCII(json string) string {
+	var b strings.Builder
+	for _, r := range json {
+		if r < utf8.RuneSelf {
+			b.WriteRune(r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, "\\u%04x", u)
+		}
+	}
+	return b.String()
+}
+
+// Hash asks for the content of files by hash, of links by target, and of all else
+// what it is.
+type Hash struct {
+	Paths []files.Path `json:"paths"` // at most HashMax
+}
+
+// HashMax is how many paths one Hash can have.
+const HashMax = 1000
+
+// Hashed is one line of the answer to Hash, in the order of its paths.
+type Hashed struct {
+	Entry   files.Entry `json:"entry,omitzero"`
+	SHA256  string      `json:"sha256,omitempty"` // of a file, hexadecimal
+	Failure *Failure    `json:"failure,omitempty"`
+}
 
 // Health says that the helper lives, and how it is jailed.
 type Health struct {

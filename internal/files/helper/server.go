@@ -61,6 +61,10 @@ func Handler(home *files.Home, health filesapi.Health, log *slog.Logger) http.Ha
 	answer("POST "+filesapi.PathRestore, posted(func(ctx context.Context, q filesapi.Restore) (any, error) { return home.Restore(ctx, q.ID, q.To) }))
 	mux.HandleFunc("GET "+filesapi.PathArchive, s.archive)
 	mux.HandleFunc("POST "+filesapi.PathSearch, s.search)
+	mux.HandleFunc("POST "+filesapi.PathHash, s.hash)
+	up := tusHandler(home, uploadSilence, log)
+	mux.Handle(filesapi.PathUploads, up)
+	mux.Handle(filesapi.PathUploads+"/", up)
 	return mux
 }
 
@@ -90,8 +94,10 @@ func named(key string, f func(context.Context, files.Path) error) func(*http.Req
 	}
 }
 
-func body[Q any](r *http.Request) (q Q, err error) {
-	d := json.NewDecoder(io.LimitReader(r.Body, bodyMax))
+func body[Q any](r *http.Request) (q Q, err error) { return bodyOf[Q](r, bodyMax) }
+
+func bodyOf[Q any](r *http.Request, limit int64) (q Q, err error) {
+	d := json.NewDecoder(io.LimitReader(r.Body, limit))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&q); err != nil {
 		if _, ok := errors.AsType[*station.Problem](err); ok {
