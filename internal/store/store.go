@@ -154,6 +154,11 @@ func migrate(ctx context.Context, db *sql.DB, path string) error {
 			"The database %s was written by a newer staithe (schema %d, this one knows %d). Start that version, or give --data another directory.",
 			path, have, newest)
 	}
+	if have > 0 && have < sources[len(sources)-1].Version {
+		if err := keepBefore(ctx, db, path, have); err != nil {
+			return err
+		}
+	}
 	if _, err := p.Up(ctx); err != nil {
 		return translate("bring the database up to date", err)
 	}
