@@ -31,6 +31,7 @@ type Home struct {
 	inside string // Options.Home, cleaned; empty: unknown
 
 	commits sync.Mutex // held while a condition is checked and its file replaced
+	placing sync.Mutex // held while a restore is placed or undone
 }
 
 // Open returns the home in dir. Close it.

@@ -18,6 +18,10 @@ const victimEnv = "STAITHE_TEST_FILES_VICTIM"
 
 // TestMain is also what the kill test kills: it works in a home without end.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(placerEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, placer(dir))
+		os.Exit(1)
+	}
 	if dir := os.Getenv(victimEnv); dir != "" {
 		fmt.Fprintln(os.Stderr, victim(dir))
 		os.Exit(1)

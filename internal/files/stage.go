@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,11 +56,21 @@ func (h *Home) Sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, name := range names {
-		if stagingDir.Join(name) != uploadsDir {
-			errs = append(errs, remove(ctx, dir, name, 0))
+		if stagingDir.Join(name) == uploadsDir || strings.HasPrefix(name, restorePrefix) && recent(dir, name) {
+			continue // it goes on, or can be undone
 		}
+		errs = append(errs, remove(ctx, dir, name, 0))
 	}
 	return errors.Join(explain(stagingDir, errors.Join(errs...)), h.SweepUploads(ctx))
+}
+
+// undoLife is how long a restore can be undone.
+const undoLife = 30 * 24 * time.Hour
+
+// recent says whether a restore's folder was changed within undoLife.
+func recent(dir *os.File, name string) bool {
+	st, err := lstat(dir, name)
+	return err == nil && time.Since(time.Unix(st.Ctim.Unix())) < undoLife
 }
 
 // remove deletes a name in an open folder with all that is below it. It follows

@@ -30,6 +30,8 @@ const (
 	PathTrash   = "/v1/trash"   // GET: []files.Trashed; POST Named: files.Trashed; DELETE ?id: 204, for good
 	PathRestore = "/v1/restore" // POST Restore: files.Entry
 	PathArchive = "/v1/archive" // GET ?path&format: the bytes; TrailerPacked after them
+	PathCompare = "/v1/compare" // POST ?path, lines of files.Was: lines of JSON, each a Compared
+	PathPlacing = "/v1/placing" // POST Placing: files.Placed
 	PathSearch  = "/v1/search"  // POST Search: lines of JSON, each a Found
 	PathUploads = "/v1/uploads" // tus 1.0; below it each upload; Location has no host
 	PathHash    = "/v1/hash"    // POST Hash: lines of JSON, each a Hashed
@@ -150,6 +152,21 @@ type Found struct {
 	Match   *files.Match    `json:"match,omitempty"`
 	Done    *files.Searched `json:"done,omitempty"`
 	Failure *Failure        `json:"failure,omitempty"`
+}
+
+// Compared is one line of a comparison's answer: a difference, or the last line.
+type Compared struct {
+	Diff    *files.Diff     `json:"diff,omitempty"`
+	Done    *files.Compared `json:"done,omitempty"`
+	Failure *Failure        `json:"failure,omitempty"`
+}
+
+// Placing is about what was fetched from a snapshot.
+type Placing struct {
+	ID string `json:"id"`
+	// Do is prepare (Into of the answer is where the server puts what it fetched),
+	// look, place, undo or forget.
+	Do string `json:"do"`
 }
 
 // Failure is the body of every answer that is not 2xx.

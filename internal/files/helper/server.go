@@ -65,6 +65,8 @@ func Handler(home *files.Home, health filesapi.Health, log *slog.Logger) http.Ha
 	up := tusHandler(home, uploadSilence, log)
 	mux.Handle(filesapi.PathUploads, up)
 	mux.Handle(filesapi.PathUploads+"/", up)
+	mux.HandleFunc("POST "+filesapi.PathCompare, s.compare)
+	answer("POST "+filesapi.PathPlacing, posted(s.placing))
 	return mux
 }
 
@@ -135,7 +137,7 @@ var statuses = []struct {
 	kind   error
 	status int
 }{
-	{station.ErrInvalid, 400}, {station.ErrForbidden, 403}, {station.ErrNotFound, 404}, {station.ErrConflict, 409},
+	{station.ErrInvalid, 400}, {station.ErrForbidden, 403}, {station.ErrNotFound, 404}, {station.ErrConflict, 409}, {station.ErrGone, 410},
 	{station.ErrLimited, 429}, {station.ErrUnavailable, 503}, {station.ErrNoSpace, 507},
 }
 

@@ -1,0 +1,387 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// step is one change of the home. Path is the home's, From the tree's.
+type step struct {
+	Do   string `json:"do"` // in: from the tree to the home; out: the other way; mode
+	Path Path   `json:"path"`
+	From Path   `json:"from"`
+	// Ino is what comes in: when it is at Path, the step was done.
+	Ino uint64 `json:"ino,omitempty"`
+	// Fresh: nobody's place is taken.
+	Fresh bool    `json:"fresh,omitempty"`
+	Mode  *uint32 `json:"mode,omitempty"`
+	Was   *uint32 `json:"was,omitempty"` // the mode before
+}
+
+// Place puts what was fetched into the home, as its plan says, or goes on with
+// that. What cannot be placed is counted; all else is. What was replaced is in
+// the trash then, as one thing, and Undo has it back. One at a time.
+func (h *Home) Place(ctx context.Context, id string) (Placed, error) {
+	h.placing.Lock()
+	defer h.placing.Unlock()
+	p, err := h.openPlacement(id)
+	if err != nil {
+		return Placed{}, err
+	}
+	defer p.close()
+	if p.now.Phase == PhasePrepared {
+		if err := p.decide(ctx); err != nil {
+			return p.now, err
+		}
+	}
+	if p.now.Phase == PhasePlacing {
+		err = p.run(ctx, stepsName, PhasePlaced)
+	}
+	return p.now, err
+}
+
+// Undo takes back what Place did, or goes on with that: what was replaced is in
+// its place again, and what had replaced it is in the trash.
+func (h *Home) Undo(ctx context.Context, id string) (Placed, error) {
+	h.placing.Lock()
+	defer h.placing.Unlock()
+	p, err := h.openPlacement(id)
+	if err != nil {
+		return Placed{}, err
+	}
+	defer p.close()
+	if p.now.Phase == PhasePlaced {
+		if err := p.decideBack(ctx); err != nil {
+			return p.now, err
+		}
+	}
+	if p.now.Phase == PhaseUndoing {
+		err = p.run(ctx, backName, PhaseUndone)
+	}
+	return p.now, err
+}
+
+// run does all steps of a file, and puts away what is then in the tree.
+func (p *placement) run(ctx context.Context, name, then string) error {
+	err := unix.Mkdirat(int(p.dir.Fd()), treeName, 0o700) // of an undo there may be none
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return explain(stagingDir, err)
+	}
+	tree, err := openFolder(p.dir, treeName)
+	if err != nil {
+		return damaged(treeName, err)
+	}
+	defer tree.Close()
+	p.now.Placed, p.now.Failed, p.now.Why = 0, 0, ""
+	err = lines(p, name, func(s step) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := p.do(ctx, tree, s)
+		if err == nil {
+			p.now.Placed++
+			return nil
+		}
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || ctx.Err() != nil {
+			return explain(s.Path, err) // it goes on when there is room
+		}
+		if p.now.Failed++; p.now.Why == "" {
+			p.now.Why = explain(s.Path, err).Error()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := unix.Syncfs(int(tree.Fd())); err != nil {
+		return explain(stagingDir, err)
+	}
+	if err := p.putAway(ctx, tree, name); err != nil {
+		return err
+	}
+	p.now.Phase = then
+	return p.keep()
+}
+
+// do does one step, or sees that it was done.
+func (p *placement) do(ctx context.Context, tree *os.File, s step) error {
+	switch s.Do {
+	case "mode":
+		return p.mode(s)
+	case "none":
+		return nil
+	}
+	treeDir, treeBase, err := p.inTree(tree, s.From)
+	if err != nil {
+		if s.Do == "in" && errors.Is(err, unix.ENOENT) {
+			return nil // it has left the tree
+		}
+		return err
+	}
+	defer treeDir.Close()
+	if s.Do == "out" {
+		dir, base, err := p.home.place(s.Path)
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		if s.From.Home() { // in the place of an empty tree
+			_ = unix.Unlinkat(int(treeDir.Fd()), treeBase, unix.AT_REMOVEDIR) // else the rename says why
+		}
+		err = unlocked(treeDir, dir, func() error { return moveName(dir, base, treeDir, treeBase) })
+		if errors.Is(err, unix.ENOENT) {
+			return nil // done, or gone by itself
+		}
+		return err
+	}
+	st, err := lstat(treeDir, treeBase)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	dir, base, err := p.home.place(s.Path)
+	if errors.Is(err, unix.ENOENT) {
+		parent, _ := s.Path.split()
+		if err := p.home.parents(parent); err != nil {
+			return err
+		}
+		dir, base, err = p.home.place(s.Path)
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if now, err := lstat(dir, base); err == nil && now.Ino == s.Ino {
+		return nil
+	}
+	if st.Ino != s.Ino { // it was done, and what came in was replaced since
+		return nil
+	}
+	return unlocked(treeDir, dir, func() error {
+		err := moveName(treeDir, treeBase, dir, base)
+		if errors.Is(err, unix.EEXIST) && !s.Fresh {
+			return swap(treeDir, treeBase, dir, base)
+		}
+		return err
+	})
+}
+
+// inTree opens the folder of a path of the tree, making those that are not there.
+func (p *placement) inTree(tree *os.File, from Path) (*os.File, string, error) {
+	if from.Home() { // the tree itself
+		dir, err := openFolder(p.dir, ".")
+		return dir, treeName, err
+	}
+	dir, base, err := openBelow(tree, from)
+	if !errors.Is(err, unix.ENOENT) {
+		return dir, base, err
+	}
+	parent, _ := from.split()
+	for i := range len(parent) + 1 {
+		if i == len(parent) || parent[i] == '/' {
+			up, name, err := openBelow(tree, parent[:i])
+			if err != nil {
+				return nil, "", err
+			}
+			err = unix.Mkdirat(int(up.Fd()), name, 0o700)
+			up.Close()
+			if err != nil && !errors.Is(err, unix.EEXIST) {
+				return nil, "", err
+			}
+		}
+	}
+	return openBelow(tree, from)
+}
+
+// swap exchanges two names at once. A folder that is closed to its owner is
+// opened for the moment: the kernel wants to write its "..".
+func swap(a *os.File, aBase string, b *os.File, bBase string) error {
+	try := func() error {
+		return retry(func() error { return unix.Renameat2(int(a.Fd()), aBase, int(b.Fd()), bBase, unix.RENAME_EXCHANGE) })
+	}
+	err := try()
+	if !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	x, _ := openFolder(a, aBase) // nil: no folder
+	y, _ := openFolder(b, bBase)
+	defer x.Close()
+	defer y.Close()
+	return unlocked(x, y, try)
+}
+
+// unlocked does what may be refused because a folder is closed to its owner, as
+// those of Go's module cache are: then it is opened for the moment.
+func unlocked(a, b *os.File, do func() error) error {
+	err := do()
+	if !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	opened := false
+	for _, dir := range []*os.File{a, b} {
+		var st unix.Stat_t
+		if dir == nil || unix.Fstat(int(dir.Fd()), &st) != nil || st.Mode&0o300 == 0o300 || int(st.Uid) != os.Geteuid() {
+			continue
+		}
+		if unix.Fchmod(int(dir.Fd()), st.Mode&0o7777|0o300) == nil {
+			defer func() { _ = unix.Fchmod(int(dir.Fd()), st.Mode&0o7777) }() // as it was, or as near as can be
+			opened = true
+		}
+	}
+	if !opened {
+		return err
+	}
+	return do()
+}
+
+func (p *placement) mode(s step) error {
+	dir, base, err := p.home.place(s.Path)
+	if errors.Is(err, unix.ENOENT) || s.Mode == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err = setMode(dir, base, *s.Mode&0o7777); errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// putAway gives what the tree holds to the trash, as one thing. The id is kept
+// before: cut off in between, the same one is used again.
+func (p *placement) putAway(ctx context.Context, tree *os.File, name string) error {
+	if err := p.prune(name); err != nil {
+		return err
+	}
+	from, base, err := p.inTreeIfThere(tree)
+	if errors.Is(err, unix.ENOENT) {
+		return p.dropTree(ctx)
+	}
+	if err != nil {
+		return explain(stagingDir, err)
+	}
+	defer from.Close()
+	t, err := p.home.openTrash()
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := p.reserve(ctx, t, from, base); err != nil {
+		return err
+	}
+	if err := moveName(from, base, t.files, string(p.now.Trashed)); err != nil {
+		return explain(trashFiles, err)
+	}
+	if err := errors.Join(syncFolder(t.files), syncFolder(t.info)); err != nil {
+		return explain(trashFiles, err)
+	}
+	return p.dropTree(ctx)
+}
+
+// reserve takes an id of the trash and keeps it, unless one was taken before.
+func (p *placement) reserve(ctx context.Context, t trash, from *os.File, base string) error {
+	st, err := lstat(from, base)
+	if err != nil {
+		return explain(stagingDir, err)
+	}
+	if p.now.TrashedIno == st.Ino && p.reserved(t) {
+		return nil
+	}
+	origin := p.plan.Path
+	switch {
+	case p.plan.Beside:
+		origin = p.now.Into
+	case origin.Home():
+		origin = Path(besideName("home", p.plan.Label, 1))
+	}
+	id, err := t.reserve(ctx, origin.Base(), p.home.writeInfo(origin, time.Now()))
+	if err != nil {
+		return explain(trashFiles, err)
+	}
+	p.now.Trashed, p.now.TrashedIno = Path(id), st.Ino
+	return p.keep()
+}
+
+// reserved says whether the id that was taken is still free.
+func (p *placement) reserved(t trash) bool {
+	if oneName(p.now.Trashed) != nil {
+		return false
+	}
+	if _, err := lstat(t.info, string(p.now.Trashed)+infoSuffix); err != nil {
+		return false
+	}
+	_, err := lstat(t.files, string(p.now.Trashed))
+	return errors.Is(err, unix.ENOENT)
+}
+
+// inTreeIfThere is what goes to the trash: what the tree has at the path that was
+// asked for.
+func (p *placement) inTreeIfThere(tree *os.File) (*os.File, string, error) {
+	dir, base := p.dir, treeName
+	var err error
+	if p.plan.Path.Home() {
+		dir, err = openFolder(p.dir, ".")
+	} else {
+		dir, base, err = openBelow(tree, p.plan.Path)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if _, err := lstat(dir, base); err != nil {
+		dir.Close()
+		return nil, "", err
+	}
+	return dir, base, nil
+}
+
+func (p *placement) dropTree(ctx context.Context) error {
+	return explain(stagingDir, remove(ctx, p.dir, treeName, 0))
+}
+
+// prune removes what of the tree's folders only holds up what was replaced, and
+// no longer does. What a step put there stays, also an empty folder.
+func (p *placement) prune(steps string) error {
+	kept := map[Path]bool{}
+	if err := lines(p, steps, func(s step) error { kept[s.From] = true; return nil }); err != nil {
+		return err
+	}
+	if kept["."] {
+		return nil
+	}
+	return explain(stagingDir, pruneEmpty(p.dir, treeName, "", kept, 0))
+}
+
+func pruneEmpty(dir *os.File, base string, rel Path, kept map[Path]bool, depth int) error {
+	sub, err := openFolder(dir, base)
+	if err != nil || depth == maxDepth {
+		return nil // it stays, and goes to the trash
+	}
+	defer sub.Close()
+	names, err := sub.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if kept[rel.Join(name)] {
+			continue
+		}
+		if st, err := lstat(sub, name); err == nil && kindOf(st.Mode) == KindFolder {
+			if err := pruneEmpty(sub, name, rel.Join(name), kept, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	_ = unix.Unlinkat(int(dir.Fd()), base, unix.AT_REMOVEDIR) // one that is not empty stays
+	return nil
+}
