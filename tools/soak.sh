@@ -14,6 +14,7 @@ STAITHE_SOAK_DROPS=$DROPS go test -count=1 -v -timeout 12h -run 'TestForcedDrops
 echo "== $KILLS kills of gateways, guests, runtimes and ways out, a random seed"
 STAITHE_SOAK_KILLS=$KILLS go test -count=1 -v -timeout 12h -run 'TestAbuse40_Chaos' ./internal/e2e | grep -vE '^ *time='
 echo "== $FRAMES random frames"
+STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 2h -run 'TestKilledWhilePlacing' ./internal/files
 STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_RandomFrames' ./internal/guest
 echo "== $ROUNDS rounds of every test, with the race detector"
 go test -race -count="$ROUNDS" -timeout 12h ./internal/terminal ./internal/guest ./internal/muxclient ./internal/wire ./internal/replay
