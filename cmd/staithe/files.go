@@ -10,6 +10,7 @@ import (
 	"staithe/internal/files/keeper"
 	"staithe/internal/fleet"
 	"staithe/internal/station"
+	"staithe/internal/volume"
 )
 
 // filesIdle is how long a user's files helper lives without a request.
@@ -34,11 +35,16 @@ type homeFiles struct {
 	keeper *keeper.Keeper
 }
 
-// Helper is gateway.Files.
+// Helper is gateway.Files'.
 func (h *homeFiles) Helper(ctx context.Context, user station.ID) (*filesapi.Client, error) {
 	at, err := h.fleet.HomePlace(ctx, user)
 	if err != nil {
 		return nil, err
 	}
 	return h.keeper.Client(keeper.Home{Workstation: at.Workstation, Path: at.Path, Inside: at.Inside}), nil
+}
+
+// Reserve is gateway.Files'.
+func (h *homeFiles) Reserve(ctx context.Context, user station.ID, bytes, files int64) (*volume.Reservation, error) {
+	return h.fleet.ReserveHome(ctx, user, bytes, files)
 }

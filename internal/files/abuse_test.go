@@ -33,8 +33,8 @@ func (b *bench) all(p Path) map[string]error {
 	_, errs["move from"] = b.Move(ctx, p, "got", false)
 	_, errs["move to"] = b.Move(ctx, "mine", p, false)
 	_, errs["move over"] = b.Move(ctx, "mine", p, true)
-	_, errs["copy from"] = b.Copy(ctx, p, "got")
-	_, errs["copy to"] = b.Copy(ctx, "mine", p)
+	_, errs["copy from"] = b.Copy(ctx, p, "got", 0)
+	_, errs["copy to"] = b.Copy(ctx, "mine", p, 0)
 	_, errs["trash"] = b.Trash(ctx, p)
 	errs["delete"] = b.Delete(ctx, p)
 	_, errs["archive"] = b.Archive(ctx, p, TarZst, io.Discard)
@@ -154,7 +154,7 @@ func TestAbuse24_SymlinkRaces(t *testing.T) {
 		if _, err := b.Archive(ctx, ".", Zip, &z); err == nil {
 			noSecret(t, z.Bytes())
 		}
-		if _, err := b.Copy(ctx, "real", "copy"); err == nil {
+		if _, err := b.Copy(ctx, "real", "copy", 0); err == nil {
 			if c, err := os.ReadFile(filepath.Join(b.dir, "copy/secret")); err == nil && string(c) == "secret" {
 				// The link itself may be copied; then this reads through it.
 				if info, _ := os.Lstat(filepath.Join(b.dir, "copy")); info.IsDir() {
@@ -230,7 +230,7 @@ func TestAbuse24_FIFOsSocketsDevices(t *testing.T) {
 	if _, err := b.SearchContent(t.Context(), ".", Query{Text: "hello"}, func(Match) error { found++; return nil }); err != nil || found != 1 {
 		t.Errorf("found %d: %v", found, err)
 	}
-	done, err := b.Copy(t.Context(), "d", "e")
+	done, err := b.Copy(t.Context(), "d", "e", 0)
 	if err != nil || len(done.Skipped) != len(names)-1 {
 		t.Errorf("%+v %v", done, err)
 	}
@@ -251,7 +251,7 @@ func TestAbuse25_OwnFoldersAreLinks(t *testing.T) {
 			b.link(b.outside, name)
 			_ = b.write("f", "new")
 			_, _ = b.Trash(ctx, "f")
-			_, _ = b.Copy(ctx, "d", "e")
+			_, _ = b.Copy(ctx, "d", "e", 0)
 			_, _ = b.ListTrash(ctx)
 			_, _ = b.Restore(ctx, "secret", "got")
 			_ = b.Purge(ctx, "secret")
@@ -407,7 +407,7 @@ func TestAbuse28_BrokenConnections(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := b.Copy(ctx, "d", "e"); !errors.Is(err, context.Canceled) {
+	if _, err := b.Copy(ctx, "d", "e", 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	if got := b.list(".", ListOptions{}); len(got) != 2 || b.get("f") != "old" || len(b.staged()) != 0 {

@@ -31,8 +31,9 @@ type Copied struct {
 // Copy copies a file, a link itself, or a folder with all in it, to a name that is
 // free: whole or not at all. It keeps modes, times, links, hard links within what
 // is copied, holes and user attributes, and shares the disk's blocks where the
-// file system can. What changes while it is copied is copied as it is read.
-func (h *Home) Copy(ctx context.Context, from, to Path) (Copied, error) {
+// file system can. What changes while it is copied is copied as it is read. room
+// is how many bytes of disk it may take; 0: as many as there are.
+func (h *Home) Copy(ctx context.Context, from, to Path, room int64) (Copied, error) {
 	a, aBase, err := h.place(from)
 	if err != nil {
 		return Copied{}, err
@@ -55,7 +56,7 @@ func (h *Home) Copy(ctx context.Context, from, to Path) (Copied, error) {
 	}
 	defer stage.Close()
 	defer func() { _ = remove(context.WithoutCancel(ctx), stage, tmp, 0) }() // what stays, Sweep removes
-	c := copier{ctx: ctx, home: h, top: stagingDir.Join(tmp), seen: map[inode]Path{}}
+	c := copier{ctx: ctx, home: h, top: stagingDir.Join(tmp), seen: map[inode]Path{}, room: room}
 	if err := unix.Fstat(int(stage.Fd()), &c.stage); err != nil {
 		return c.done, explain(from, err)
 	}
@@ -87,6 +88,8 @@ type copier struct {
 	top   Path           // where the copy is made, from the home's top
 	stage unix.Stat_t    // the staging folder, which is not copied into itself
 	seen  map[inode]Path // files with several names, by where they were copied to below top
+	room  int64          // Copy's
+	used  int64          // of it
 	done  Copied
 }
 
@@ -196,6 +199,9 @@ func (c *copier) file(a *os.File, aBase string, b *os.File, bBase string, st uni
 		return err
 	}
 	defer from.Close()
+	if c.used += onDisk(st); c.room > 0 && c.used > c.room {
+		return unix.EDQUOT
+	}
 	to, err := open(b, bBase, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
 		return err

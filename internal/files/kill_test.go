@@ -46,7 +46,7 @@ func victim(dir string) error {
 				return err
 			}
 		}
-		if _, err := h.Copy(ctx, "tree", "copy"); err == nil {
+		if _, err := h.Copy(ctx, "tree", "copy", 0); err == nil {
 			if item, err := h.Trash(ctx, "copy"); err == nil {
 				_ = h.Purge(ctx, item.ID) // what fails here is what the test looks for
 			}

@@ -282,7 +282,7 @@ func TestMkdirMoveDelete(t *testing.T) {
 	for _, to := range []Path{"a/b/x", "a/b/c/d"} {
 		_, err = b.Move(ctx, "a", to, false)
 		want(t, err, "into_itself")
-		_, err = b.Copy(ctx, "a", to)
+		_, err = b.Copy(ctx, "a", to, 0)
 		want(t, err, "into_itself")
 	}
 	_, err = b.Move(ctx, "a/b", "a", true)

@@ -120,7 +120,7 @@ func TestCopyKeepsAll(t *testing.T) {
 	if attrs && !strings.Contains(strings.Join(wanted, "\n"), "note") {
 		t.Fatal("the sketch shows no attributes")
 	}
-	done, err := b.Copy(t.Context(), "tree", "copy")
+	done, err := b.Copy(t.Context(), "tree", "copy", 0)
 	if err != nil || done.Folders != 3 || len(done.Skipped) != 0 {
 		t.Fatalf("%+v %v", done, err)
 	}
@@ -129,9 +129,9 @@ func TestCopyKeepsAll(t *testing.T) {
 	if err := unix.Stat(filepath.Join(b.dir, "copy/sparse"), &st); err != nil || st.Blocks*512 > 1<<20 {
 		t.Errorf("the copy of a hole takes %d bytes: %v", st.Blocks*512, err)
 	}
-	_, err = b.Copy(t.Context(), "tree", "copy")
+	_, err = b.Copy(t.Context(), "tree", "copy", 0)
 	want(t, err, "file_exists")
-	if _, err := b.Copy(t.Context(), "tree/up", "link"); err != nil {
+	if _, err := b.Copy(t.Context(), "tree/up", "link", 0); err != nil {
 		t.Error(err)
 	}
 	if target, err := os.Readlink(filepath.Join(b.dir, "link")); err != nil || target != ".." {
@@ -157,7 +157,7 @@ func TestTooDeep(t *testing.T) {
 		dir = sub
 	}
 	dir.Close()
-	_, err = b.Copy(t.Context(), "a-folder-with-a-name-of-some-length", "copy")
+	_, err = b.Copy(t.Context(), "a-folder-with-a-name-of-some-length", "copy", 0)
 	want(t, err, "too_deep")
 	if done, err := b.Archive(t.Context(), ".", TarZst, io.Discard); err != nil || len(done.Skipped) != 1 {
 		t.Errorf("%d skipped: %v", len(done.Skipped), err)

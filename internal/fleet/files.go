@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"staithe/internal/station"
+	"staithe/internal/volume"
 )
 
 // Files is what has homes open besides sessions.
@@ -52,4 +53,20 @@ func (f *Fleet) HomePlace(ctx context.Context, user station.ID) (Place, error) {
 		return Place{}, err
 	}
 	return Place{Workstation: ws, Path: f.volumes.Path(ws), Inside: homeInside(u)}, nil
+}
+
+// ReserveHome sets room for bytes in files aside in a user's home before they are
+// written: so its limit is kept by who asks, also where the kernel keeps none,
+// and the disk's last room stays the server's. The home must be there. Errors are
+// as of volume.Volumes.Reserve.
+func (f *Fleet) ReserveHome(ctx context.Context, user station.ID, bytes, files int64) (*volume.Reservation, error) {
+	ws, err := f.store.Workstation(ctx, user)
+	if err != nil {
+		return nil, fmt.Errorf("find the user's workstation: %w", err)
+	}
+	// While no session runs nobody else sets it.
+	if err := f.limitHome(ctx, user); err != nil {
+		return nil, err
+	}
+	return f.volumes.Reserve(ctx, ws, f.guard.Reserve(), bytes, files)
 }

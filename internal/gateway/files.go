@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -36,32 +37,32 @@ func (g *Gateway) helper(ctx context.Context, user station.ID) (*filesapi.Client
 // says who may, and hands its answer on as it is.
 func (g *Gateway) fileRoutes(a api) {
 	relayed[files.Listing](a, http.MethodGet, filesPath, "list-files", "A page of a folder", http.StatusOK,
-		func(_ context.Context, in *listFilesInput) (filesapi.Request, error) {
+		func(_ *stream, in *listFilesInput) (filesapi.Request, error) {
 			return filesapi.Request{Path: filesapi.PathList, Query: in.query()}, nil
 		})
 	relayed[files.Entry](a, http.MethodGet, filesPath+"/stat", "stat-file", "What a name is", http.StatusOK,
-		func(_ context.Context, in *FileRef) (filesapi.Request, error) {
+		func(_ *stream, in *FileRef) (filesapi.Request, error) {
 			return filesapi.Request{Path: filesapi.PathStat, Query: url.Values{"path": {in.Path}}}, nil
 		})
 	relayed[struct{}](a, http.MethodDelete, filesPath, "delete-file", "Delete for good, a folder with all in it", http.StatusNoContent,
-		func(_ context.Context, in *FileRef) (filesapi.Request, error) {
+		func(_ *stream, in *FileRef) (filesapi.Request, error) {
 			return filesapi.Request{Path: filesapi.PathFiles, Query: url.Values{"path": {in.Path}}}, nil
 		})
-	posted[files.Entry, newFolder](a, filesPath+"/folders", "create-folder", "Make a folder", http.StatusCreated, filesapi.PathFolders)
-	posted[files.Moved, moveFile](a, filesPath+"/move", "move-file", "Give another name or place; what is replaced goes to the trash", http.StatusOK, filesapi.PathMove)
-	posted[files.Copied, copyFile](a, filesPath+"/copy", "copy-file", "Copy a file or a folder with all in it to a name that is free", http.StatusCreated, filesapi.PathCopy)
-	posted[files.Entry, newLink](a, filesPath+"/links", "create-link", "Make a symlink", http.StatusCreated, filesapi.PathLinks)
-	posted[files.Entry, fileMode](a, filesPath+"/mode", "set-file-mode", "Change permission bits", http.StatusOK, filesapi.PathMode)
-	posted[files.Trashed, fileName](a, filesPath+"/trash", "trash-file", "Put into the trash", http.StatusOK, filesapi.PathTrash)
+	posted[files.Entry, newFolder](a, filesPath+"/folders", "create-folder", "Make a folder", http.StatusCreated, filesapi.PathFolders, 1)
+	posted[files.Moved, moveFile](a, filesPath+"/move", "move-file", "Give another name or place; what is replaced goes to the trash", http.StatusOK, filesapi.PathMove, 0)
+	relayed[files.Copied](a, http.MethodPost, filesPath+"/copy", "copy-file", "Copy a file or a folder with all in it to a name that is free", http.StatusCreated, g.copyFile)
+	posted[files.Entry, newLink](a, filesPath+"/links", "create-link", "Make a symlink", http.StatusCreated, filesapi.PathLinks, 1)
+	posted[files.Entry, fileMode](a, filesPath+"/mode", "set-file-mode", "Change permission bits", http.StatusOK, filesapi.PathMode, 0)
+	posted[files.Trashed, fileName](a, filesPath+"/trash", "trash-file", "Put into the trash", http.StatusOK, filesapi.PathTrash, 0)
 	relayed[[]files.Trashed](a, http.MethodGet, filesPath+"/trash", "list-trash", "What is in the trash, newest first", http.StatusOK,
-		func(context.Context, *nothing) (filesapi.Request, error) {
+		func(*stream, *nothing) (filesapi.Request, error) {
 			return filesapi.Request{Path: filesapi.PathTrash}, nil
 		})
 	relayed[struct{}](a, http.MethodDelete, filesPath+"/trash", "purge-file", "Delete for good what is in the trash", http.StatusNoContent,
-		func(_ context.Context, in *trashRef) (filesapi.Request, error) {
+		func(_ *stream, in *trashRef) (filesapi.Request, error) {
 			return filesapi.Request{Path: filesapi.PathTrash, Query: url.Values{"id": {in.ID}}}, nil
 		})
-	posted[files.Entry, restoreFile](a, filesPath+"/restore", "restore-file", "Have something back from the trash", http.StatusOK, filesapi.PathRestore)
+	posted[files.Entry, restoreFile](a, filesPath+"/restore", "restore-file", "Have something back from the trash", http.StatusOK, filesapi.PathRestore, 0)
 	g.streamRoutes(a)
 }
 
@@ -142,24 +143,52 @@ type (
 // body is an input that is JSON.
 type body[T any] struct{ Body T }
 
-// posted is an operation whose body is the helper's request.
-func posted[O, Q any](a api, path, id, summary string, status int, at string) {
-	relayed[O](a, http.MethodPost, path, id, summary, status, func(_ context.Context, in *body[Q]) (filesapi.Request, error) {
+// posted is an operation whose body is the helper's request. makes is how many
+// files there are more afterwards.
+func posted[O, Q any](a api, path, id, summary string, status int, at string, makes int64) {
+	relayed[O](a, http.MethodPost, path, id, summary, status, func(s *stream, in *body[Q]) (filesapi.Request, error) {
 		q := filesapi.Request{Path: at}
+		if makes > 0 {
+			if err := s.reserve(makes*block, makes); err != nil {
+				return q, err
+			}
+		}
 		return q, q.JSON(in.Body)
 	})
+}
+
+// copyFile measures what is to be copied, sets room aside for it, and has no more
+// than that copied.
+func (g *Gateway) copyFile(s *stream, in *body[copyFile]) (q filesapi.Request, err error) {
+	helper, err := s.helper()
+	if err != nil {
+		return q, err
+	}
+	size, err := filesapi.Call[files.Size](s.r.Context(), helper, http.MethodGet, filesapi.PathSize, url.Values{"path": {in.Body.From}}, nil)
+	if err != nil {
+		return q, err
+	}
+	room := size.Bytes + block // also of what is empty, as 0 is no bound
+	if err := s.reserve(room, size.Files); err != nil {
+		return q, err
+	}
+	q.Path = filesapi.PathCopy
+	return q, q.JSON(struct {
+		copyFile
+		Room int64 `json:"room"`
+	}{in.Body, room})
 }
 
 // relayed is an operation that the helper does: ask makes the helper's request,
 // and O is what it answers, which is handed on as it came. So the answers of
 // large folders are not taken apart.
-func relayed[O, I any](a api, method, path, id, summary string, status int, ask func(context.Context, *I) (filesapi.Request, error)) {
+func relayed[O, I any](a api, method, path, id, summary string, status int, ask func(*stream, *I) (filesapi.Request, error)) {
 	content := map[string]*huma.MediaType(nil)
 	if status != http.StatusNoContent {
 		content = a.media("application/json", reflect.TypeFor[O](), id+"-answer")
 	}
 	streamed(a, method, path, id, summary, func(s *stream, in *I) error {
-		q, err := ask(s.r.Context(), in)
+		q, err := ask(s, in)
 		if err != nil {
 			return err
 		}
@@ -169,6 +198,9 @@ func relayed[O, I any](a api, method, path, id, summary string, status int, ask 
 			return err
 		}
 		defer res.Body.Close()
+		if s.room != nil {
+			s.room.Wrote(s.room.Left(), math.MaxInt64)
+		}
 		if status != http.StatusNoContent {
 			s.w.Header().Set("Content-Type", "application/json")
 			pass(s.w.Header(), res.Header, "Content-Length")

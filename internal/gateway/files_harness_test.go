@@ -7,23 +7,29 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"staithe/internal/files"
 	"staithe/internal/files/filesapi"
 	"staithe/internal/files/helper"
 	"staithe/internal/station"
+	"staithe/internal/store"
+	"staithe/internal/volume"
 )
 
 // testFiles serves each user's files from a folder, with the helper's own
 // handler on a socket, in this process.
 type testFiles struct {
-	t   testing.TB
-	dir string
+	t       testing.TB
+	dir     string
+	volumes *volume.Volumes
+	store   *store.Store
+	limit   atomic.Int64 // of every home, in bytes
 
 	mu      sync.Mutex
 	clients map[station.ID]*filesapi.Client
@@ -37,23 +43,53 @@ func withFiles(f **testFiles) setting {
 func newFilesBench(t testing.TB, settings ...setting) (*bench, *testFiles) {
 	t.Helper()
 	f := &testFiles{t: t, dir: t.TempDir(), clients: map[station.ID]*filesapi.Client{}}
-	return newBench(t, append([]setting{withFiles(&f)}, settings...)...), f
+	var err error
+	if f.volumes, err = volume.Open(f.dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.volumes.Close() })
+	b := newBench(t, append([]setting{withFiles(&f)}, settings...)...)
+	f.store = b.store
+	return b, f
 }
 
 // home is a user's folder.
-func (f *testFiles) home(user station.ID) string { return filepath.Join(f.dir, string(user)) }
+func (f *testFiles) home(user station.ID) string {
+	f.t.Helper()
+	ws, err := f.store.Workstation(f.t.Context(), user)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.volumes.Path(ws)
+}
+
+// Reserve is Files'.
+func (f *testFiles) Reserve(ctx context.Context, user station.ID, bytes, files int64) (*volume.Reservation, error) {
+	ws, err := f.store.Workstation(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.volumes.SetQuota(ctx, ws, f.limit.Load()); err != nil {
+		return nil, err
+	}
+	return f.volumes.Reserve(ctx, ws, 0, bytes, files)
+}
 
 // Helper is Files'.
-func (f *testFiles) Helper(_ context.Context, user station.ID) (*filesapi.Client, error) {
+func (f *testFiles) Helper(ctx context.Context, user station.ID) (*filesapi.Client, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c := f.clients[user]; c != nil {
 		return c, nil
 	}
-	if err := os.MkdirAll(f.home(user), 0o700); err != nil {
+	ws, err := f.store.Workstation(ctx, user)
+	if err != nil {
 		return nil, err
 	}
-	home, err := files.Open(f.home(user), files.Options{Home: "/home/dev"})
+	if err := f.volumes.Create(ctx, ws); err != nil {
+		return nil, err
+	}
+	home, err := files.Open(f.volumes.Path(ws), files.Options{Home: "/home/dev"})
 	if err != nil {
 		return nil, err
 	}
@@ -109,4 +145,17 @@ func (br *browser) put(path, content string, header ...string) reply {
 	}
 	br.b.documented(http.MethodPut, filesAt+"/content", res.StatusCode)
 	return reply{res, out}
+}
+
+// until waits for something to become true.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for tick := time.NewTicker(20 * time.Millisecond); !ok(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("it did not come to be: %s", what)
+		}
+	}
 }

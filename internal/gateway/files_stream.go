@@ -70,9 +70,13 @@ func (g *Gateway) writeFile(s *stream, in *writeFileInput) error {
 		}
 	}
 	pass(q.Header, s.r.Header, "If-Match", "If-None-Match")
-	body := &arriving{s: s, from: s.r.Body}
+	body := &arriving{s: s, from: s.r.Body, grows: q.Length < 0}
 	q.Body = body
-	res, err := s.do(q)
+	err := s.reserve(blocks(max(q.Length, 0)), 1)
+	var res *http.Response
+	if err == nil {
+		res, err = s.do(q)
+	}
 	if why := body.stop(err != nil); why != nil && err != nil {
 		err = s.cause(why)
 	}
@@ -80,6 +84,7 @@ func (g *Gateway) writeFile(s *stream, in *writeFileInput) error {
 		return err
 	}
 	defer res.Body.Close()
+	s.room.Wrote(min(s.room.Left(), block), 1)
 	s.w.Header().Set("Content-Type", "application/json")
 	pass(s.w.Header(), res.Header, "Content-Length")
 	s.send(res.StatusCode, res.Body)

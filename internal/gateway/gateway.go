@@ -20,6 +20,7 @@ import (
 	"staithe/internal/fleet"
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
+	"staithe/internal/volume"
 )
 
 // Fleet is the part of a session's life that the door asks for; internal/fleet
@@ -49,6 +50,9 @@ type Fleet interface {
 type Files interface {
 	// Helper is a client of a user's helper; the home is made where there is none.
 	Helper(ctx context.Context, user station.ID) (*filesapi.Client, error)
+	// Reserve sets room aside in a user's home, which must be there, before
+	// anything is written; see volume.Volumes.Reserve.
+	Reserve(ctx context.Context, user station.ID, bytes, files int64) (*volume.Reservation, error)
 }
 
 // Check is one part that GET /readyz asks.

@@ -18,6 +18,7 @@ import (
 
 	"staithe/internal/files/filesapi"
 	"staithe/internal/station"
+	"staithe/internal/volume"
 	"staithe/internal/wire"
 )
 
@@ -52,10 +53,12 @@ func streamed[I any](a api, method, path, id, summary string, do func(*stream, *
 // stream is a request that may take long: it ends when its right does, and when
 // nothing moves any more, but not by the clock.
 type stream struct {
-	g   *Gateway
-	w   http.ResponseWriter
-	r   *http.Request // its context ends when the caller's right does
-	who caller
+	g      *Gateway
+	w      http.ResponseWriter
+	r      *http.Request // its context ends when the caller's right does
+	who    caller
+	client *filesapi.Client    // of the user's helper; nil: not asked for yet
+	room   *volume.Reservation // nil: nothing is written
 	// control sets deadlines and flushes.
 	control *http.ResponseController
 	end     func()
@@ -92,12 +95,31 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who caller) (*s
 	s.end = func() {
 		close(done)
 		cancel(nil)
+		if s.room != nil {
+			s.room.Close()
+		}
 		g.live.remove(l)
 	}
 	return s, nil
 }
 
-func (s *stream) helper() (*filesapi.Client, error) { return s.g.helper(s.r.Context(), s.who.User.ID) }
+func (s *stream) helper() (_ *filesapi.Client, err error) {
+	if s.client == nil {
+		s.client, err = s.g.helper(s.r.Context(), s.who.User.ID)
+	}
+	return s.client, err
+}
+
+// reserve sets room aside for what the request will write; wrote says that it is
+// written, and the request's end gives back what is not.
+func (s *stream) reserve(bytes, files int64) (err error) {
+	// The home is made by asking for its helper.
+	if _, err := s.helper(); err != nil {
+		return err
+	}
+	s.room, err = s.g.files.Reserve(s.r.Context(), s.who.User.ID, bytes, files)
+	return err
+}
 
 // do asks the helper. A right that ended is the error, and not what followed.
 func (s *stream) do(q filesapi.Request) (*http.Response, error) {
@@ -154,10 +176,23 @@ const graceForBody = 5 * time.Second
 // drained is how many bytes of such a body are taken and thrown away.
 const drained = 16 << 20
 
-// arriving is a body that may take as long as it likes while bytes come.
+// roomStep is how much room is asked for at once for a body without a length.
+const roomStep = 256 << 10
+
+const block = 4096 // bytes of one piece of the disk
+
+// blocks is what a file of so many bytes takes of the disk.
+func blocks(bytes int64) int64 {
+	return (bytes + block - 1) / block * block
+}
+
+// arriving is a body that may take as long as it likes while bytes come. The
+// stream has room for it.
 type arriving struct {
 	s    *stream
 	from io.Reader
+	// grows: the length is not known, and room is asked for as it comes.
+	grows bool
 
 	stopped atomic.Bool
 	mu      sync.Mutex // held while it is read
@@ -171,10 +206,15 @@ func (b *arriving) Read(p []byte) (int, error) {
 	if b.stopped.Load() {
 		return 0, errors.New("the request is over")
 	}
-	n, err := b.from.Read(p)
-	if err != nil {
-		b.err = err
+	if b.err == nil && b.grows && b.s.room.Left() < int64(len(p)) {
+		b.err = b.s.room.Grow(b.s.r.Context(), roomStep, 0)
 	}
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.from.Read(p)
+	b.s.room.Wrote(int64(n), 0)
+	b.err = err
 	return n, err
 }
 
@@ -189,9 +229,13 @@ func (b *arriving) stop(refused bool) error {
 		b.mu.Lock()
 	}
 	defer b.mu.Unlock()
+	full, ours := errors.AsType[*station.Problem](b.err)
 	switch {
 	case errors.Is(b.err, io.EOF):
 		return nil
+	case ours:
+		b.drain()
+		return full
 	case errors.Is(b.err, os.ErrDeadlineExceeded):
 		return &problem{Status: http.StatusRequestTimeout, Code: codes[http.StatusRequestTimeout],
 			Detail: "The file stopped coming; what was there before is untouched. Send it again."}
@@ -199,9 +243,17 @@ func (b *arriving) stop(refused bool) error {
 		return station.Errorf(station.ErrInvalid, "cut_off",
 			"The file did not arrive whole; what was there before is untouched. Send it again.")
 	}
-	if refused && b.s.r.Header.Get("Expect") == "" {
-		_ = b.s.control.SetReadDeadline(time.Now().Add(graceForBody))
-		_, _ = io.CopyN(io.Discard, b.from, drained) // as much as comes
+	if refused {
+		b.drain()
 	}
 	return nil
+}
+
+// drain takes what a client still sends, for a while.
+func (b *arriving) drain() {
+	if b.s.r.Header.Get("Expect") != "" {
+		return // it waits for leave to send, or knows how to stop
+	}
+	_ = b.s.control.SetReadDeadline(time.Now().Add(graceForBody))
+	_, _ = io.CopyN(io.Discard, b.from, drained) // as much as comes
 }

@@ -79,6 +79,7 @@ type home struct {
 	limit   int64
 	kernel  bool  // the limit is the kernel's to keep
 	last    Usage // At is zero before the first measurement
+	ledger  ledger
 }
 
 func (v *Volumes) home(ws station.Workstation) *home {

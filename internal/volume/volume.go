@@ -40,6 +40,8 @@ type Volumes struct {
 
 	mu    sync.Mutex
 	homes map[station.ID]*home // what is known of each
+	// reserved is how many bytes all Reservations hold together.
+	reserved int64
 }
 
 // Open returns the volumes of a data directory, making its folders when they

@@ -19,6 +19,7 @@ import (
 const (
 	PathHealth  = "/v1/health"  // GET: Health
 	PathStat    = "/v1/stat"    // GET ?path: files.Entry
+	PathSize    = "/v1/size"    // GET ?path: files.Size
 	PathList    = "/v1/list"    // GET ?path&sort&descending&hidden&folders_first&limit&cursor: files.Listing
 	PathContent = "/v1/content" // GET ?path: the bytes, with ranges and ETag; PUT ?path&mode&mtime, If-Match or If-None-Match: *: files.Entry
 	PathFolders = "/v1/folders" // POST Folder: files.Entry
@@ -99,10 +100,11 @@ type Move struct {
 	Replace bool       `json:"replace,omitempty"`
 }
 
-// Copy copies a file or a tree.
+// Copy copies a file or a tree; Room is in bytes of disk, 0 is no bound.
 type Copy struct {
 	From files.Path `json:"from"`
 	To   files.Path `json:"to"`
+	Room int64      `json:"room,omitempty"`
 }
 
 // Link makes a symlink. Target is bytes, in JSON base64: it need not be a path.

@@ -40,6 +40,7 @@ func Handler(home *files.Home, health filesapi.Health, log *slog.Logger) http.Ha
 	}
 	answer("GET "+filesapi.PathHealth, func(*http.Request) (any, error) { return s.health, nil })
 	answer("GET "+filesapi.PathStat, s.stat)
+	answer("GET "+filesapi.PathSize, s.size)
 	answer("GET "+filesapi.PathList, s.list)
 	mux.HandleFunc("GET "+filesapi.PathContent, s.read)
 	answer("PUT "+filesapi.PathContent, s.write)
@@ -49,7 +50,7 @@ func Handler(home *files.Home, health filesapi.Health, log *slog.Logger) http.Ha
 	answer("POST "+filesapi.PathMove, posted(func(ctx context.Context, q filesapi.Move) (any, error) {
 		return home.Move(ctx, q.From, q.To, q.Replace)
 	}))
-	answer("POST "+filesapi.PathCopy, posted(func(ctx context.Context, q filesapi.Copy) (any, error) { return home.Copy(ctx, q.From, q.To) }))
+	answer("POST "+filesapi.PathCopy, posted(func(ctx context.Context, q filesapi.Copy) (any, error) { return home.Copy(ctx, q.From, q.To, q.Room) }))
 	answer("POST "+filesapi.PathLinks, posted(func(ctx context.Context, q filesapi.Link) (any, error) {
 		return home.Symlink(ctx, string(q.Target), q.Path)
 	}))
@@ -175,6 +176,14 @@ func (s *server) stat(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.home.Stat(r.Context(), p)
+}
+
+func (s *server) size(r *http.Request) (any, error) {
+	p, _, err := pathOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.home.Size(r.Context(), p)
 }
 
 func (s *server) list(r *http.Request) (any, error) {
