@@ -31,6 +31,7 @@ build: web/dist/index.html ## the page and bin/staithe
 	$(GOBUILD) -o cmd/staithe/embedded/staithe-guest ./cmd/staithe-guest
 	$(GOBUILD) -o cmd/staithe/embedded/staithe-egress ./cmd/staithe-egress
 	$(GOBUILD) -o cmd/staithe/embedded/staithe-files ./cmd/staithe-files
+	$(GOBUILD) -o cmd/staithe/embedded/staithe-backup ./cmd/staithe-backup
 	$(GOBUILD) -o bin/staithe ./cmd/staithe
 
 web/node_modules/.package-lock.json: web/package-lock.json
@@ -90,5 +91,5 @@ soak: build ## hours of fuzzing, drops and kills; SOAK=10m sets each part's time
 	@tools/soak.sh
 
 clean: ## remove what was built
-	rm -rf bin web/node_modules cmd/staithe/embedded/staithe-guest cmd/staithe/embedded/staithe-egress cmd/staithe/embedded/staithe-files
+	rm -rf bin web/node_modules cmd/staithe/embedded/staithe-guest cmd/staithe/embedded/staithe-egress cmd/staithe/embedded/staithe-files cmd/staithe/embedded/staithe-backup
 	find web/dist -mindepth 1 ! -name .keep -delete

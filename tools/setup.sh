@@ -22,6 +22,7 @@ node_version=$(node -p process.versions.node)
 packages=""
 want() { packages="$packages $1"; }
 
+command -v restic >/dev/null 2>&1 || want restic # makes the backups
 command -v crun >/dev/null 2>&1 || command -v runc >/dev/null 2>&1 || want crun
 if [ "$(id -u)" != 0 ]; then
 	command -v newuidmap >/dev/null 2>&1 || want uidmap

@@ -13,7 +13,7 @@ import (
 	"staithe/internal/station"
 )
 
-// embedded holds staithe-guest, staithe-egress and staithe-files, put there by
+// embedded holds staithe-guest, staithe-egress, staithe-files and staithe-backup, put there by
 // `make build`, and a dotfile that keeps the folder.
 //
 //go:embed all:embedded

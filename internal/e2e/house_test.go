@@ -19,6 +19,7 @@ var rooms = []struct{ room, may, why string }{
 	{"cmd/staithe-guest", "internal/guest", "small: what is linked into PID 1 is attack surface in every sandbox"},
 	{"cmd/staithe-egress", "internal/egress", "small: one runs beside every session"},
 	{"cmd/staithe-files", "internal/files", "small: it reads what is hostile"},
+	{"cmd/staithe-backup", "internal/volume +", "small: it makes the jails in which backups read what is hostile"},
 	{"internal/station", "", "the vocabulary depends on nothing, or everything would depend on what it depends on"},
 	{"internal/wire", "", "the wire is a contract: another implementation needs only this room and its vectors"},
 	{"internal/vt", "", "the emulator could be a library of its own"},
