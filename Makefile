@@ -13,7 +13,7 @@ GOTEST   := $(GO) tool -modfile=tools/go.mod gotestsum --format pkgname-and-test
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staithe
 export PATH := $(PATH):$(CACHE)/bin
 
-.PHONY: help run setup setup-test build test check api unit race fuzz page e2e bench soak screenshots image test-image clean
+.PHONY: help run setup setup-test build test check api unit race test-s3 fuzz page e2e bench soak screenshots image test-image clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,10 @@ unit: build web/tools/node_modules/.package-lock.json ## Go tests without the ra
 
 race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
 	$(GOTEST) -race -timeout 30m ./...
+
+test-s3: build setup-test ## what keeps things in a bucket, with MinIO as well
+	@tools/setup.sh s3
+	STAITHE_TEST_S3=minio $(GOTEST) -count=1 ./internal/s3test ./internal/volume/restic ./internal/volume/backup
 
 fuzz: ## each fuzz target for a few seconds
 	@tools/fuzz.sh 3s

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing: `setup.sh run` for building and running staithe,
-# `setup.sh test` for its tests too. As root it uses the package manager;
+# `setup.sh test` for its tests too, `setup.sh s3` for those with MinIO. As root it uses the package manager;
 # otherwise it says the exact command.
 set -eu
 
@@ -56,7 +56,26 @@ gvisor() {
 		echo "setup: NOT TESTED: runsc could not be built; the tests with gVisor are skipped" >&2
 }
 
-[ -n "$packages" ] || { gvisor "$@"; exit 0; }
+
+# A real S3 server is in no distribution either: the tests of backups build it,
+# and with `setup.sh s3` a second one, as a second opinion.
+versitygw_version=v1.8.0
+minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+s3server() {
+	case "${1:-run}" in
+	test) name=versitygw path="github.com/versity/versitygw/cmd/versitygw@$versitygw_version" ;;
+	s3) name=minio path="github.com/minio/minio@$minio_version" ;;
+	*) return 0 ;;
+	esac
+	! command -v $name >/dev/null 2>&1 && [ ! -x "$cache/bin/$name" ] || return 0
+	echo "setup: building $name, an S3 server for tests; it takes some minutes, once"
+	mkdir -p "$cache/bin"
+	CGO_ENABLED=0 GOBIN="$cache/bin" GOFLAGS= go install "$path" ||
+		echo "setup: NOT TESTED: $name could not be built; the tests with it are skipped" >&2
+}
+built() { gvisor "$@"; s3server "$@"; }
+
+[ -n "$packages" ] || { built "$@"; exit 0; }
 
 if ! command -v apt-get >/dev/null 2>&1; then
 	fail "these are missing; install them with your package manager:$packages"
@@ -72,4 +91,4 @@ apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1 || {
 	# shellcheck disable=SC2086
 	apt-get install -y -qq --no-install-recommends $packages >/dev/null
 }
-gvisor "$@"
+built "$@"

@@ -33,6 +33,7 @@ var rooms = []struct{ room, may, why string }{
 	{"internal/idmap", "internal/station +", "sandboxes, images and homes must agree whose file is whose"},
 	{"internal/hostproc", "+", "a process is found again and signalled the same way by all who leave one behind"},
 	{"internal/rootlesstest", "", "the account that tests run in again is the same for all, whatever they test"},
+	{"internal/s3test", "+", "the store that tests use is the same for all, whatever they keep in it"},
 	{"internal/keylock", "", "waiting one's turn depends on nothing"},
 	{"internal/sandbox", "internal/station internal/idmap internal/hostproc internal/keylock +", "a provider knows what a session is called, not who owns it"},
 	{"internal/egress", "internal/station internal/hostproc internal/keylock +", "the network of a session outlives the gateway"},

@@ -112,11 +112,15 @@ func (r *Repo) Place() string {
 	return "the folder " + r.o.Path
 }
 
-// lastLines is the end of what was said: the reason is there.
+// lastLines is the end of what was said: the reason is there. The names and
+// places of restic's functions, which it adds to some errors, are dropped: lines
+// of one word, and those set in.
 func lastLines(said string) string {
-	lines := strings.Split(strings.TrimSpace(said), "\n")
-	if len(lines) > 12 {
-		lines = lines[len(lines)-12:]
+	var lines []string
+	for line := range strings.Lines(said) {
+		if line = strings.TrimRight(line, "\r\n"); !strings.HasPrefix(line, "\t") && strings.Contains(line, " ") {
+			lines = append(lines, line)
+		}
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
