@@ -111,7 +111,7 @@ const problemMax = 64 << 10
 
 // kinds maps the helper's statuses back to sentinels.
 var kinds = map[int]error{
-	400: station.ErrInvalid, 403: station.ErrForbidden, 404: station.ErrNotFound, 409: station.ErrConflict, 412: station.ErrConflict,
+	400: station.ErrInvalid, 403: station.ErrForbidden, 404: station.ErrNotFound, 409: station.ErrConflict, 410: station.ErrGone, 412: station.ErrConflict,
 	429: station.ErrLimited, 503: station.ErrUnavailable, 507: station.ErrNoSpace,
 }
 

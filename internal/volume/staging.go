@@ -1,0 +1,184 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"staithe/internal/station"
+)
+
+// What is to come into a home from outside, such as from a backup, is made in a
+// folder beside the homes that only the server reaches: nobody can race with it.
+// It is made the user's and then moved into the home, whole.
+
+const stagedPrefix = ".restore-"
+
+func staged(id station.ID) (string, error) {
+	if !id.Valid() {
+		return "", station.Errorf(station.ErrInvalid, "bad_id", "That is no restore's id; list the restores.")
+	}
+	return filepath.Join(homesDir, stagedPrefix+string(id)), nil
+}
+
+// Stage makes an empty folder of that id for something that will come into a
+// workstation's home, and returns its path on the host. What is made in it
+// counts for the home's project, where there is one.
+func (v *Volumes) Stage(ws station.Workstation, id station.ID) (path string, err error) {
+	name, err := staged(id)
+	if err != nil {
+		return "", err
+	}
+	home, err := v.openHome(ws)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(home)
+	if err := v.root.RemoveAll(name); err != nil {
+		return "", fmt.Errorf("remove what was staged: %w", err)
+	}
+	if err := v.root.Mkdir(name, 0o700); err != nil {
+		return "", spaceOr("make a staging folder", err)
+	}
+	if inProject(home, project(ws)) {
+		dir, err := v.root.Open(name)
+		if err != nil {
+			return "", fmt.Errorf("open the staging folder: %w", err)
+		}
+		defer dir.Close()
+		if err := setProject(int(dir.Fd()), project(ws), true); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(v.data, name), nil
+}
+
+// Staged says whether there is a staging folder of that id.
+func (v *Volumes) Staged(id station.ID) bool {
+	name, err := staged(id)
+	if err != nil {
+		return false
+	}
+	_, err = v.root.Lstat(name)
+	return err == nil
+}
+
+// Unstage removes a staging folder. One that is not there is no error.
+func (v *Volumes) Unstage(id station.ID) error {
+	name, err := staged(id)
+	if err != nil {
+		return err
+	}
+	if err := v.root.RemoveAll(name); err != nil {
+		return fmt.Errorf("remove what was staged: %w", err)
+	}
+	return nil
+}
+
+// AllStaged lists the ids of all staging folders.
+func (v *Volumes) AllStaged() ([]station.ID, error) {
+	dir, err := v.root.Open(homesDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the homes: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("read the homes: %w", err)
+	}
+	var ids []station.ID
+	for _, name := range names {
+		if id, ok := strings.CutPrefix(name, stagedPrefix); ok && station.ID(id).Valid() {
+			ids = append(ids, station.ID(id))
+		}
+	}
+	return ids, nil
+}
+
+// Tame makes all in a staging folder plain and its user's: nothing in it runs as
+// somebody, is a device or a socket, or belongs to another. It returns how many
+// were removed. Call it when nothing works in the folder any more.
+func (v *Volumes) Tame(ctx context.Context, ws station.Workstation, id station.ID) (removed int, err error) {
+	name, err := staged(id)
+	if err != nil {
+		return 0, err
+	}
+	root, err := v.root.OpenRoot(name)
+	if err != nil {
+		return 0, fmt.Errorf("open the staging folder: %w", err)
+	}
+	defer root.Close()
+	own := v.owner(ws)
+	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		info, err := root.Lstat(p)
+		if err != nil {
+			return err
+		}
+		switch info.Mode().Type() {
+		case 0, fs.ModeDir, fs.ModeSymlink, fs.ModeNamedPipe:
+		default:
+			removed++
+			return root.Remove(p)
+		}
+		if v.own {
+			if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != own || int(st.Gid) != own {
+				if err := root.Lchown(p, own, own); err != nil {
+					return err
+				}
+			}
+		}
+		keep := fs.ModePerm | fs.ModeSticky
+		if d.IsDir() {
+			keep |= fs.ModeSetgid
+		}
+		// Giving a file away takes such bits as well; a folder's come back.
+		if mode := info.Mode(); mode.Type() != fs.ModeSymlink && (mode&^keep&^fs.ModeType != 0 || d.IsDir() && mode&fs.ModeSetgid != 0) {
+			return root.Chmod(p, mode&keep)
+		}
+		return nil
+	})
+	if err != nil {
+		return removed, fmt.Errorf("make what was staged the user's: %w", err)
+	}
+	return removed, nil
+}
+
+// Adopt moves a staging folder into the home, to a path from its top that must
+// be free. Links on the way are followed only as far as they stay in the home.
+func (v *Volumes) Adopt(ws station.Workstation, id station.ID, to string) error {
+	name, err := staged(id)
+	if err != nil {
+		return err
+	}
+	home, err := v.openHome(ws)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(home)
+	dir, err := unix.Openat2(home, filepath.Dir(to), &unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return fmt.Errorf("open the home's staging folder: %w", err)
+	}
+	defer unix.Close(dir)
+	homes, err := v.root.Open(homesDir)
+	if err != nil {
+		return fmt.Errorf("open the homes: %w", err)
+	}
+	defer homes.Close()
+	err = unix.Renameat2(int(homes.Fd()), filepath.Base(name), dir, filepath.Base(to), unix.RENAME_NOREPLACE)
+	if err != nil {
+		return spaceOr("move what was staged into the home", os.NewSyscallError("renameat2", err))
+	}
+	return nil
+}
