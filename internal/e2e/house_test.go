@@ -39,6 +39,7 @@ var rooms = []struct{ room, may, why string }{
 	{"internal/egress", "internal/station internal/hostproc internal/keylock +", "the network of a session outlives the gateway"},
 	{"internal/image", "internal/station internal/idmap +", "an image is files on disk, whoever runs them"},
 	{"internal/volume", "internal/station internal/idmap +", "homes outlive everything"},
+	{"internal/restore", "internal/station internal/files internal/volume internal/keylock +", "what comes back from a repository goes into homes, through their helpers"},
 	{"internal/store", "internal/station +", "all SQL is here, and only cmd/staithe hands it in"},
 	{"internal/auth", "internal/station +", "who may is decided without knowing what is behind the door"},
 	{"internal/fleet", "internal/station internal/guestapi internal/sandbox internal/volume internal/egress internal/keylock +", "a session's life, whatever the database and the door"},

@@ -54,7 +54,7 @@ func (h *Home) Undo(ctx context.Context, id string) (Placed, error) {
 		return Placed{}, err
 	}
 	defer p.close()
-	if p.now.Phase == PhasePlaced {
+	if p.now.Phase == PhasePlaced || p.now.Phase == PhasePlacing { // or as far as it came
 		if err := p.decideBack(ctx); err != nil {
 			return p.now, err
 		}

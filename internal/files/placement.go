@@ -265,7 +265,10 @@ func besideName(base, label string, n int) string {
 	if n > 1 {
 		end = fmt.Sprintf(" (%s, %d)", label, n)
 	}
-	return strings.ToValidUTF8(base[:min(len(base), maxName-len(end))], "") + end
+	if most := maxName - len(end); len(base) > most {
+		base = strings.ToValidUTF8(base[:most], "") // no half character
+	}
+	return base + end
 }
 
 func goneFromTrash(err error) error {

@@ -104,7 +104,8 @@ func (v *Volumes) AllStaged() ([]station.ID, error) {
 
 // Tame makes all in a staging folder plain and its user's: nothing in it runs as
 // somebody, is a device or a socket, or belongs to another. It returns how many
-// were removed. Call it when nothing works in the folder any more.
+// were removed. Call it when nothing works in the folder any more. The folder
+// itself becomes the user's last, in Adopt.
 func (v *Volumes) Tame(ctx context.Context, ws station.Workstation, id station.ID) (removed int, err error) {
 	name, err := staged(id)
 	if err != nil {
@@ -115,42 +116,77 @@ func (v *Volumes) Tame(ctx context.Context, ws station.Workstation, id station.I
 		return 0, fmt.Errorf("open the staging folder: %w", err)
 	}
 	defer root.Close()
-	own := v.owner(ws)
-	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return err
-		}
-		info, err := root.Lstat(p)
-		if err != nil {
-			return err
-		}
-		switch info.Mode().Type() {
-		case 0, fs.ModeDir, fs.ModeSymlink, fs.ModeNamedPipe:
-		default:
-			removed++
-			return root.Remove(p)
-		}
-		if v.own {
-			if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != own || int(st.Gid) != own {
-				if err := root.Lchown(p, own, own); err != nil {
-					return err
-				}
-			}
-		}
-		keep := fs.ModePerm | fs.ModeSticky
-		if d.IsDir() {
-			keep |= fs.ModeSetgid
-		}
-		// Giving a file away takes such bits as well; a folder's come back.
-		if mode := info.Mode(); mode.Type() != fs.ModeSymlink && (mode&^keep&^fs.ModeType != 0 || d.IsDir() && mode&fs.ModeSetgid != 0) {
-			return root.Chmod(p, mode&keep)
-		}
-		return nil
-	})
-	if err != nil {
-		return removed, fmt.Errorf("make what was staged the user's: %w", err)
+	t := tamer{ctx: ctx, root: root, owner: -1}
+	if v.own {
+		t.owner = v.owner(ws)
 	}
-	return removed, nil
+	if err := t.walk("."); err != nil {
+		return t.removed, fmt.Errorf("make what was staged the user's: %w", err)
+	}
+	return t.removed, nil
+}
+
+// tamer is one Tame. Names can be any bytes, which fs.WalkDir does not take.
+type tamer struct {
+	ctx     context.Context
+	root    *os.Root
+	owner   int // -1: all belongs to this account anyway
+	removed int
+}
+
+func (t *tamer) walk(dir string) error {
+	if err := t.ctx.Err(); err != nil {
+		return err
+	}
+	f, err := t.root.Open(dir)
+	if t.owner < 0 && errors.Is(err, fs.ErrPermission) {
+		return nil // closed to its owner: what is in it is this account's and plain, or closed too
+	}
+	if err != nil {
+		return err
+	}
+	names, err := f.Readdirnames(-1)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := t.one(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tamer) one(p string) error {
+	info, err := t.root.Lstat(p)
+	if err != nil {
+		return err
+	}
+	mode := info.Mode()
+	switch mode.Type() {
+	case fs.ModeDir:
+		if err := t.walk(p); err != nil {
+			return err
+		}
+	case 0, fs.ModeSymlink, fs.ModeNamedPipe:
+	default:
+		t.removed++
+		return t.root.Remove(p)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); t.owner >= 0 && (!ok || int(st.Uid) != t.owner || int(st.Gid) != t.owner) {
+		if err := t.root.Lchown(p, t.owner, t.owner); err != nil {
+			return err
+		}
+	}
+	keep := fs.ModePerm | fs.ModeSticky
+	if mode.IsDir() {
+		keep |= fs.ModeSetgid
+	}
+	// Giving a file away takes such bits as well; a folder's come back.
+	if mode.Type() != fs.ModeSymlink && (mode&(fs.ModeSetuid|fs.ModeSetgid) != 0) {
+		return t.root.Chmod(p, mode&keep)
+	}
+	return nil
 }
 
 // Adopt moves a staging folder into the home, to a path from its top that must
@@ -176,6 +212,12 @@ func (v *Volumes) Adopt(ws station.Workstation, id station.ID, to string) error 
 		return fmt.Errorf("open the homes: %w", err)
 	}
 	defer homes.Close()
+	if v.own {
+		own := v.owner(ws)
+		if err := unix.Fchownat(int(homes.Fd()), filepath.Base(name), own, own, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("give what was staged away: %w", err)
+		}
+	}
 	err = unix.Renameat2(int(homes.Fd()), filepath.Base(name), dir, filepath.Base(to), unix.RENAME_NOREPLACE)
 	if err != nil {
 		return spaceOr("move what was staged into the home", os.NewSyscallError("renameat2", err))

@@ -30,6 +30,7 @@ type job struct {
 	line     func([]byte)       // each line of that
 	said     func(retry string) // with why, when it tries something again
 	usage    *time.Duration
+	most     int64 // bytes of a file that it writes; 0: any
 }
 
 // run runs restic to its end.
@@ -49,7 +50,7 @@ func (r *Repo) run(ctx context.Context, j job) error {
 	}
 	spec := jail.Spec{
 		Root: r.o.Cache, Host: r.o.Host, Binds: append(append([]jail.Bind{}, r.binds...), j.binds...), Overlays: j.overlays,
-		Args: args, Env: r.env(r.location()), Caps: j.caps, HighPID: !j.low, Memory: 8 << 30, Net: r.o.Bucket.Name != "",
+		Args: args, Env: r.env(r.location()), Caps: j.caps, HighPID: !j.low, Memory: 8 << 30, FileSize: uint64(j.most), Net: r.o.Bucket.Name != "",
 		Held: []*os.File{lock},
 	}
 	out := j.out

@@ -191,7 +191,7 @@ func (r *Repo) Restore(ctx context.Context, q RestoreRequest) (Restored, error) 
 	for _, p := range q.Paths {
 		args = append(args, "--include", Pattern(p))
 	}
-	err := r.run(ctx, job{args: args, usage: &got.CPU,
+	err := r.run(ctx, job{args: args, usage: &got.CPU, most: q.Most,
 		binds: []jail.Bind{{From: q.Into, To: inside, Write: true}},
 		caps:  []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID}})
 	return got, err
@@ -207,7 +207,13 @@ func Pattern(path string) string {
 	} else {
 		return Top
 	}
+	// What stands for bytes that are not known (Node.Exact) matches any.
+	path = strings.ReplaceAll(path, "\uFFFD", "\x00")
 	for i := range len(path) {
+		if path[i] == 0 {
+			b.WriteByte('?')
+			continue
+		}
 		if strings.IndexByte(`*?[\`, path[i]) >= 0 {
 			b.WriteByte('\\')
 		}

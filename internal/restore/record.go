@@ -1,0 +1,114 @@
+package restore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"staithe/internal/station"
+)
+
+// keptRecords is how many of a workstation are kept.
+const keptRecords = 50
+
+// The phases of a restore that runs.
+const (
+	phaseFetching = "fetching" // the home is untouched
+	phasePlacing  = "placing"  // it is in the home's staging, or about to be
+)
+
+// record is a restore as it is kept: DATA/restores/WORKSTATION/ID.json.
+type record struct {
+	Workstation station.Workstation `json:"workstation"`
+	Phase       string              `json:"phase"`
+	Restore     station.Restore     `json:"restore"`
+}
+
+type records struct{ dir string }
+
+func openRecords(data string) (records, error) {
+	r := records{filepath.Join(data, "restores")}
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return r, fmt.Errorf("make the restores' folder: %w", err)
+	}
+	return r, nil
+}
+
+// keep writes a record, whole or not at all.
+func (r records) keep(now station.Restore, rec record) error {
+	rec.Restore = now
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("encode a restore: %w", err)
+	}
+	dir := filepath.Join(r.dir, string(rec.Workstation.ID))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("keep a restore: %w", err)
+	}
+	path := filepath.Join(dir, now.ID+".json")
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("keep a restore: %w", err)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return fmt.Errorf("keep a restore: %w", err)
+	}
+	return nil
+}
+
+// list is a workstation's records. What cannot be read is passed.
+func (r records) list(ws station.ID) ([]record, error) {
+	entries, err := os.ReadDir(filepath.Join(r.dir, string(ws)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the restores: %w", err)
+	}
+	var out []record
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(r.dir, string(ws), e.Name()))
+		var rec record
+		if err == nil && json.Unmarshal(b, &rec) == nil && rec.Restore.ID+".json" == e.Name() {
+			out = append(out, rec)
+		}
+	}
+	slices.SortFunc(out, func(a, b record) int { return b.Restore.Started.Compare(a.Restore.Started) })
+	return out, nil
+}
+
+// all is every workstation's records.
+func (r records) all() ([]record, error) {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list the restores: %w", err)
+	}
+	var out []record
+	for _, e := range entries {
+		if !station.ID(e.Name()).Valid() {
+			continue
+		}
+		list, err := r.list(station.ID(e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+func (r records) remove(rec record) error {
+	return os.Remove(filepath.Join(r.dir, string(rec.Workstation.ID), rec.Restore.ID+".json"))
+}

@@ -1,0 +1,374 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"staithe/internal/files"
+	"staithe/internal/files/filesapi"
+	"staithe/internal/station"
+	"staithe/internal/volume/restic"
+)
+
+const (
+	batch      = 500     // paths that one run of restic fetches
+	batches    = 20      // runs; for more, all below the path is fetched
+	batchBytes = 1 << 20 // of paths in one run's arguments
+
+	measureEvery = 500 * time.Millisecond
+	slackBytes   = 64 << 20 // more than was listed, before a snapshot is taken for a bomb
+	slackFiles   = 1000
+)
+
+// run does a restore to its end, and keeps how it ended.
+func (m *Manager) run(ctx context.Context, j *job) {
+	err := m.fetch(ctx, j)
+	if err == nil {
+		err = m.place(ctx, j)
+	}
+	m.ended(ctx, j, err)
+}
+
+// ended keeps how a restore ended. One that was cut off by the server's end stays
+// as it is, for Recover.
+func (m *Manager) ended(ctx context.Context, j *job, err error) {
+	if err != nil && ctx.Err() != nil {
+		return
+	}
+	id := station.ID(j.now().ID)
+	var at files.Placed
+	begun := err != nil && m.ask(ctx, j.user, string(id), "look", &at) == nil && at.Phase != files.PhasePrepared
+	rec := j.change(func(r *record) {
+		r.Restore.Ended = time.Now().UTC()
+		if err == nil {
+			return
+		}
+		r.Restore.State, r.Restore.Trouble = "failed", "It failed in a way that nobody foresaw; try again, and tell the administrator if it stays so."
+		if p, ok := errors.AsType[*station.Problem](err); ok {
+			r.Restore.Trouble = p.Sentence
+		}
+		r.Restore.Undo = begun
+	})
+	if err != nil {
+		m.o.Log.Warn("a restore failed", "restore", id, "workstation", j.ws.ID, "err", err)
+		if err := m.o.Volumes.Unstage(id); err != nil {
+			m.o.Log.Error("what a restore fetched stays", "restore", id, "err", err)
+		}
+	}
+	if err := m.records.keep(rec.Restore, rec); err != nil {
+		m.o.Log.Error("how a restore ended cannot be kept", "restore", id, "err", err)
+	}
+	m.tidy(ctx, j)
+}
+
+// tidy forgets the oldest restores of a workstation.
+func (m *Manager) tidy(ctx context.Context, j *job) {
+	list, err := m.records.list(j.ws.ID)
+	for _, old := range list[min(len(list), keptRecords):] {
+		if ferr := m.ask(ctx, j.user, old.Restore.ID, "forget", nil); ferr != nil {
+			err = errors.Join(err, ferr)
+			continue
+		}
+		err = errors.Join(err, m.records.remove(old))
+	}
+	if err != nil {
+		m.o.Log.Warn("old restores stay", "workstation", j.ws.ID, "err", err)
+	}
+}
+
+// fetch brings what differs into a folder that only the server reaches, and makes
+// it ready to be placed.
+func (m *Manager) fetch(ctx context.Context, j *job) error {
+	now := j.now()
+	id, q := station.ID(now.ID), now.Request
+	if q.Where == "in_place" {
+		if err := m.o.Server.Before(ctx, j.ws); err != nil {
+			// What is replaced goes to the trash all the same.
+			m.o.Log.Warn("no snapshot could be made before a restore", "workstation", j.ws.ID, "err", err)
+		}
+	}
+	l, err := m.look(ctx, j, now.Snapshot, q)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := m.room(ctx, j.user, l.bytes()); err != nil {
+		return err
+	}
+	j.change(func(r *record) { r.Restore.Total = l.bytes() })
+	dir, err := m.o.Volumes.Stage(j.ws, id)
+	if err != nil {
+		return err
+	}
+	if err := m.restic(ctx, j, l, dir); err != nil {
+		return err
+	}
+	return m.ready(ctx, j, l, dir)
+}
+
+// restic runs restic for all that is to be fetched, bounded by what was listed.
+func (m *Manager) restic(ctx context.Context, j *job, l *looked, dir string) error {
+	runs := [][]string{{string(l.path)}}
+	if l.path.Home() {
+		runs = [][]string{nil}
+	}
+	limit, names := l.whole, l.names
+	if l.diffs != nil {
+		if some, ok := split(l.includes()); ok {
+			runs, limit = some, l.compared.Bytes
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		watch(ctx, dir, func(bytes, files int64) {
+			j.change(func(r *record) { r.Restore.Done = min(bytes, r.Restore.Total) })
+			if bytes > limit+slackBytes || files > names+slackFiles {
+				cancel(station.Errorf(station.ErrConflict, "bad_snapshot",
+					"The snapshot holds more than it says, so nothing of it was restored. Take another one."))
+			}
+		})
+	}()
+	var err error
+	for _, paths := range runs {
+		if err = ctx.Err(); err == nil {
+			_, err = j.repo.Restore(ctx, restic.RestoreRequest{Snapshot: j.now().Snapshot, Into: dir, Paths: paths, Most: limit + slackBytes})
+		}
+		if err != nil {
+			break
+		}
+	}
+	cause := context.Cause(ctx)
+	cancel(nil)
+	<-watching
+	if cause != nil {
+		return cause
+	}
+	return err
+}
+
+// split makes runs of paths; false: there are too many.
+func split(paths []string) (runs [][]string, ok bool) {
+	size := 0
+	for _, p := range paths {
+		last := len(runs) - 1
+		if last < 0 || len(runs[last]) == batch || size+len(p) > batchBytes {
+			runs, size = append(runs, nil), 0
+			last++
+		}
+		runs[last] = append(runs[last], p)
+		size += 2 * (len(p) + 16)
+	}
+	return runs, len(runs) <= batches
+}
+
+// watch tells how much is in a folder that only the server reaches, until ctx
+// ends.
+func watch(ctx context.Context, dir string, tell func(bytes, files int64)) {
+	every := measureEvery
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+		began := time.Now()
+		var bytes, n int64
+		_ = measure(dir, func(info fs.FileInfo) { // what changes meanwhile is counted the next time
+			n++
+			if info.Mode().IsRegular() {
+				bytes += info.Size()
+			}
+		})
+		tell(bytes, n)
+		every = max(measureEvery, 10*time.Since(began))
+	}
+}
+
+// measure comes to all below a folder; names can be any bytes.
+func measure(dir string, each func(fs.FileInfo)) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	infos, err := f.Readdir(-1)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	for _, info := range infos {
+		each(info)
+		if info.IsDir() {
+			err = errors.Join(err, measure(filepath.Join(dir, info.Name()), each))
+		}
+	}
+	return err
+}
+
+// ready names what was fetched as the helper wants it, writes the plan, and
+// makes all the user's.
+func (m *Manager) ready(ctx context.Context, j *job, l *looked, dir string) error {
+	now := j.now()
+	tree := filepath.Join(dir, "tree")
+	err := os.Rename(filepath.Join(dir, strings.TrimPrefix(restic.Top, "/")), tree)
+	if errors.Is(err, fs.ErrNotExist) { // nothing had to be fetched
+		err = os.Mkdir(tree, 0o700)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare what was fetched: %w", err)
+	}
+	if now.Request.Where == "beside" {
+		if _, err := os.Lstat(filepath.Join(tree, string(l.path))); err != nil {
+			return station.Errorf(station.ErrConflict, "bad_snapshot", "The snapshot does not give %q back; take another one.", l.path.String()).Because(err)
+		}
+	}
+	plan, err := l.plan(now.Request, "from "+now.Started.Local().Format("2006-01-02 15.04"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "plan"), plan, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write the restore's plan: %w", err)
+	}
+	removed, err := m.o.Volumes.Tame(ctx, j.ws, station.ID(now.ID))
+	if removed > 0 {
+		m.o.Log.Warn("devices or sockets of a snapshot were not restored", "restore", now.ID, "count", removed)
+	}
+	if err != nil {
+		return err
+	}
+	rec := j.change(func(r *record) { r.Phase, r.Restore.Done = phasePlacing, r.Restore.Total })
+	return m.records.keep(rec.Restore, rec)
+}
+
+// place moves what was fetched into the home, once, and has it put in place. It
+// goes on where an earlier one was cut off.
+func (m *Manager) place(ctx context.Context, j *job) error {
+	id := j.now().ID
+	if m.o.Volumes.Staged(station.ID(id)) {
+		var at files.Placed
+		if err := m.ask(ctx, j.user, id, "prepare", &at); err != nil {
+			return err
+		}
+		if err := m.o.Volumes.Adopt(j.ws, station.ID(id), string(at.Into)); err != nil {
+			return station.Errorf(station.ErrConflict, "no_staging",
+				"What was fetched could not be moved into the home; see that ~/.local/share/staithe is a folder there, and try again.").Because(err)
+		}
+	}
+	var placed files.Placed
+	if err := m.ask(ctx, j.user, id, "place", &placed); err != nil {
+		return err
+	}
+	j.change(func(r *record) {
+		r.Restore.State, r.Restore.Undo = "done", true
+		if placed.Into != "" {
+			r.Restore.Into = placed.Into.String()
+		}
+		if placed.Failed > 0 {
+			r.Restore.State = "failed"
+			r.Restore.Trouble = fmt.Sprintf("%d of %d could not be put in place; the first: %s", placed.Failed, placed.Failed+placed.Placed, placed.Why)
+		}
+	})
+	return nil
+}
+
+// ask has the helper do something with a restore.
+func (m *Manager) ask(ctx context.Context, user station.ID, id, what string, out *files.Placed) error {
+	helper, err := m.o.Server.Helper(ctx, user)
+	if err != nil {
+		return err
+	}
+	got, err := filesapi.Call[files.Placed](ctx, helper, http.MethodPost, filesapi.PathPlacing, nil, filesapi.Placing{ID: id, Do: what})
+	if out != nil {
+		*out = got
+	}
+	return err
+}
+
+// Undo takes a restore back: what it replaced is in its place again, and what it
+// brought is in the trash.
+func (m *Manager) Undo(ctx context.Context, user station.ID, id string) (station.Restore, error) {
+	if _, err := m.Get(ctx, user, id); err != nil {
+		return station.Restore{}, err
+	}
+	ws, err := m.o.Server.Workstation(ctx, user)
+	if err != nil {
+		return station.Restore{}, err
+	}
+	j := &job{ws: ws, user: user}
+	if err := m.take(j); err != nil {
+		return station.Restore{}, err
+	}
+	defer m.drop(j)
+	list, err := m.records.list(ws.ID)
+	if err != nil {
+		return station.Restore{}, err
+	}
+	for _, r := range list {
+		if r.Restore.ID == id {
+			j.change(func(rec *record) { *rec = r })
+		}
+	}
+	switch now := j.now(); {
+	case now.ID == "":
+		return now, noRestore()
+	case now.State == "undone":
+		return now, nil
+	case !now.Undo:
+		return now, station.Errorf(station.ErrConflict, "no_undo", "This restore changed nothing that could be undone.")
+	}
+	var placed files.Placed
+	if err := m.ask(ctx, user, id, "undo", &placed); err != nil {
+		return station.Restore{}, err
+	}
+	rec := j.change(func(r *record) {
+		r.Restore.State, r.Restore.Undo, r.Restore.Trouble = "undone", false, ""
+		if placed.Failed > 0 {
+			r.Restore.Trouble = fmt.Sprintf("%d could not be taken back; the first: %s", placed.Failed, placed.Why)
+		}
+	})
+	return rec.Restore, m.records.keep(rec.Restore, rec)
+}
+
+// Recover tells of the restores that an earlier server was cut off in, and goes
+// on with those that had begun to change a home. It returns at once.
+func (m *Manager) Recover() error {
+	list, err := m.records.all()
+	if err != nil {
+		return err
+	}
+	placing := map[station.ID]bool{}
+	for _, r := range list {
+		if r.Restore.State != "running" {
+			continue
+		}
+		j := &job{ws: r.Workstation, user: r.Workstation.User, rec: r}
+		if r.Phase == phaseFetching {
+			m.ended(m.ctx, j, station.Errorf(station.ErrUnavailable, "cut_off",
+				"The server ended while this was fetched. Nothing in the home was changed; start it again."))
+			continue
+		}
+		placing[station.ID(r.Restore.ID)] = true
+		if err := m.take(j); err != nil {
+			return err
+		}
+		m.work.Go(func() {
+			defer m.drop(j)
+			m.ended(m.ctx, j, m.place(m.ctx, j))
+		})
+	}
+	ids, err := m.o.Volumes.AllStaged()
+	for _, id := range ids {
+		if !placing[id] {
+			err = errors.Join(err, m.o.Volumes.Unstage(id))
+		}
+	}
+	return err
+}
