@@ -43,6 +43,9 @@ type UploadOptions struct {
 	Mode    *uint32   `json:"mode,omitempty"`    // permission bits; nil: as the file that is replaced, else 0644
 	MTime   time.Time `json:"mtime,omitzero"`    // zero: when it was finished
 	Replace bool      `json:"replace,omitempty"` // what has the name goes to the trash; else the name must be free
+	// Overwrite: a file that has the name is gone afterwards, as when it is copied
+	// over in a shell; a link is followed. Not with Replace.
+	Overwrite bool `json:"overwrite,omitempty"`
 	Part    bool      `json:"part,omitempty"`    // becomes no file: it is one of those that JoinUploads joins
 }
 
@@ -73,8 +76,8 @@ func (h *Home) CreateUpload(ctx context.Context, o UploadOptions) (u *Upload, er
 		return nil, station.Errorf(station.ErrInvalid, "bad_length", "Say with Upload-Length how many bytes will come.")
 	}
 	if o.Part {
-		o.Path, o.Replace = ".", false
-	} else if err := h.uploadable(o.Path, o.Replace); err != nil {
+		o.Path, o.Replace, o.Overwrite = ".", false, false
+	} else if err := h.uploadable(o); err != nil {
 		return nil, err
 	}
 	dir, err := h.makeFolder(uploadsDir)
@@ -99,9 +102,10 @@ func (h *Home) CreateUpload(ctx context.Context, o UploadOptions) (u *Upload, er
 	return u, nil
 }
 
-// uploadable says whether p can become a file, as far as that can be seen now.
-func (h *Home) uploadable(p Path, replace bool) error {
-	p, err := p.Clean()
+// uploadable says whether a path can become a file, as far as that can be seen
+// now.
+func (h *Home) uploadable(o UploadOptions) error {
+	p, err := o.Path.Clean()
 	if err != nil {
 		return err
 	}
@@ -118,10 +122,26 @@ func (h *Home) uploadable(p Path, replace bool) error {
 		return explain(p, err)
 	}
 	defer dir.Close()
-	if _, err := lstat(dir, base); err == nil && !replace {
+	st, err := lstat(dir, base)
+	switch {
+	case err != nil || o.Replace:
+	case !o.Overwrite:
 		return explain(p, unix.EEXIST)
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return explain(p, unix.EISDIR)
 	}
 	return nil
+}
+
+// target opens the folder where the file will be. The caller closes it.
+func (u *Upload) target() (dir *os.File, base string, err error) {
+	p := u.Path
+	if u.Overwrite {
+		if p, err = u.home.follow(p); err != nil {
+			return nil, "", err
+		}
+	}
+	return u.home.place(p)
 }
 
 // record writes what is kept of the upload, whole or not at all.
@@ -194,7 +214,7 @@ func (h *Home) OpenUpload(ctx context.Context, id string) (*Upload, error) {
 // arrived says whether the bytes have the upload's name already: a helper was
 // killed after it gave them that, before it could note it.
 func (u *Upload) arrived() bool {
-	dir, base, err := u.home.place(u.Path)
+	dir, base, err := u.target()
 	if err != nil {
 		return false
 	}

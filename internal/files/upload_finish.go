@@ -13,8 +13,8 @@ import (
 )
 
 // Finish gives an upload that is whole its name, with the folders on the way. A
-// name that is taken is refused unless the upload replaces; what it replaces is
-// in the trash, and at no moment is there nothing or half a file. Where it cannot
+// name that is taken is refused unless the upload replaces or overwrites; what it
+// replaces is in the trash, and at no moment is there nothing or half a file. Where it cannot
 // be done the upload stays, and can be finished later or removed.
 func (u *Upload) Finish(ctx context.Context) (Entry, error) {
 	h := u.home
@@ -29,7 +29,7 @@ func (u *Upload) Finish(ctx context.Context) (Entry, error) {
 			return Entry{}, err
 		}
 	}
-	dir, base, err := h.place(u.Path)
+	dir, base, err := u.target()
 	if err != nil {
 		return Entry{}, err
 	}
@@ -77,6 +77,12 @@ func (u *Upload) dress(dir *os.File, base string) error {
 func (u *Upload) commit(ctx context.Context, stage, dir *os.File, base string) error {
 	u.home.commits.Lock()
 	defer u.home.commits.Unlock()
+	if u.Overwrite {
+		if st, err := lstat(dir, base); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			return notRegular(u.Path)
+		}
+		return retry(func() error { return unix.Renameat(int(stage.Fd()), u.ID, int(dir.Fd()), base) }) // a folder stays
+	}
 	for range 10 {
 		err := renameNoReplace(int(stage.Fd()), u.ID, int(dir.Fd()), base)
 		if !errors.Is(err, unix.EEXIST) || !u.Replace {

@@ -127,6 +127,38 @@ func TestUploadReplaces(t *testing.T) {
 	}
 }
 
+func TestUploadOverwrites(t *testing.T) {
+	b := newBench(t)
+	b.put("f", "old")
+	b.link("f", "link")
+	b.put("folder/x", "x")
+	if err := unix.Mkfifo(b.dir+"/fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []Path{"f", "link", "new"} {
+		c := strings.Repeat("new", i+1)
+		u := b.send(UploadOptions{Path: name, Overwrite: true}, c)
+		if e, err := u.Finish(t.Context()); err != nil || b.get(string(name)) != c || e.Name != name {
+			t.Errorf("%s: %+v %v", name, e, err)
+		}
+	}
+	if b.get("f") != "newnew" {
+		t.Error("the link was not followed")
+	}
+	_, err := b.CreateUpload(t.Context(), UploadOptions{Path: "folder", Overwrite: true})
+	want(t, err, "is_a_folder")
+	_, err = b.send(UploadOptions{Path: "fifo", Overwrite: true}, "x").Finish(t.Context())
+	want(t, err, "not_a_file")
+	// A folder that came in between stays.
+	u := b.send(UploadOptions{Path: "late", Overwrite: true}, "x")
+	b.put("late/x", "x")
+	_, err = u.Finish(t.Context())
+	want(t, err, "is_a_folder")
+	if list, err := b.ListTrash(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("%+v %v", list, err)
+	}
+}
+
 // A helper that was killed between giving the file its name and noting it.
 func TestUploadKilledBeforeTheNote(t *testing.T) {
 	b := newBench(t)

@@ -64,6 +64,7 @@ func (g *Gateway) fileRoutes(a api) {
 		})
 	posted[files.Entry, restoreFile](a, filesPath+"/restore", "restore-file", "Have something back from the trash", http.StatusOK, filesapi.PathRestore, 0)
 	g.streamRoutes(a)
+	g.uploadRoutes(a)
 }
 
 // FileRef names a file.

@@ -84,7 +84,7 @@ func (g *Gateway) writeFile(s *stream, in *writeFileInput) error {
 		return err
 	}
 	defer res.Body.Close()
-	s.room.Wrote(min(s.room.Left(), block), 1)
+	body.written(block, 1)
 	s.w.Header().Set("Content-Type", "application/json")
 	pass(s.w.Header(), res.Header, "Content-Length")
 	s.send(res.StatusCode, res.Body)

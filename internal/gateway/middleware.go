@@ -114,7 +114,13 @@ func (g *Gateway) checkWrite(foreign *http.CrossOriginProtection, r *http.Reques
 
 // takesFile says whether a request's body is a file, of any type and size.
 func takesFile(r *http.Request) bool {
-	return r.Method == http.MethodPut && r.URL.Path == prefix+contentPath
+	switch r.Method {
+	case http.MethodPut:
+		return r.URL.Path == prefix+contentPath
+	case http.MethodPost, http.MethodPatch: // no form sends this type
+		return strings.HasPrefix(r.URL.Path, prefix+uploadsPath) && r.Header.Get("Content-Type") == chunkType
+	}
+	return false
 }
 
 // recovered turns a panic into a 500. An aborted handler stays one.

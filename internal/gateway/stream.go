@@ -26,8 +26,9 @@ import (
 type answers map[int]map[string]*huma.MediaType
 
 // streamed adds an operation that writes its answer itself, once who may is known.
-func streamed[I any](a api, method, path, id, summary string, do func(*stream, *I) error, good answers) {
-	also := []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests, http.StatusGatewayTimeout}
+// also is what it refuses with besides what all of its kind do.
+func streamed[I any](a api, method, path, id, summary string, do func(*stream, *I) error, good answers, also ...int) {
+	also = append(also, http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests, http.StatusGatewayTimeout)
 	op := huma.Operation{Method: method, Path: prefix + path, OperationID: id, Summary: summary, Errors: refusals(method, path, homeFiles, also),
 		DefaultStatus: slices.Min(slices.Collect(maps.Keys(good))), MaxBodyBytes: maxBody, Security: signedIn, Middlewares: huma.Middlewares{a.g.admit(homeFiles)}, Responses: map[string]*huma.Response{}}
 	for status, content := range good {
@@ -187,7 +188,7 @@ func blocks(bytes int64) int64 {
 }
 
 // arriving is a body that may take as long as it likes while bytes come. The
-// stream has room for it.
+// stream has room for it, which it keeps until written.
 type arriving struct {
 	s    *stream
 	from io.Reader
@@ -196,6 +197,7 @@ type arriving struct {
 
 	stopped atomic.Bool
 	mu      sync.Mutex // held while it is read
+	n       int64      // bytes that were read
 	err     error      // why reading ended, also io.EOF
 }
 
@@ -206,16 +208,24 @@ func (b *arriving) Read(p []byte) (int, error) {
 	if b.stopped.Load() {
 		return 0, errors.New("the request is over")
 	}
-	if b.err == nil && b.grows && b.s.room.Left() < int64(len(p)) {
+	if b.err == nil && b.grows && b.s.room.Left() < b.n+int64(len(p)) {
 		b.err = b.s.room.Grow(b.s.r.Context(), roomStep, 0)
 	}
 	if b.err != nil {
 		return 0, b.err
 	}
 	n, err := b.from.Read(p)
-	b.s.room.Wrote(int64(n), 0)
-	b.err = err
+	b.n, b.err = b.n+int64(n), err
 	return n, err
+}
+
+// written says that what was read is on the disk, and more bytes and files
+// besides. It is said once the helper answered: a measurement that begins while
+// it still writes might miss what was said to be there before.
+func (b *arriving) written(more, files int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.s.room.Wrote(min(b.s.room.Left(), blocks(b.n)+more), files)
 }
 
 // stop sees to it that nobody reads the body any more: what reads for the helper

@@ -205,8 +205,11 @@ func uploadMetadata(o files.UploadOptions) tus.MetaData {
 	if !o.MTime.IsZero() {
 		m["mtime"] = o.MTime.Format(time.RFC3339Nano)
 	}
-	if o.Replace {
+	switch {
+	case o.Replace:
 		m["replace"] = "yes"
+	case o.Overwrite:
+		m["replace"] = "overwrite"
 	}
 	return m
 }
@@ -236,8 +239,10 @@ func uploadOptions(m map[string]string) (o files.UploadOptions, err error) {
 	case "", "no":
 	case "yes":
 		o.Replace = true
+	case "overwrite":
+		o.Overwrite = true
 	default:
-		return o, badRequest("replace, which is yes or no")
+		return o, badRequest("replace, which is yes, no or overwrite")
 	}
 	return o, nil
 }

@@ -413,7 +413,7 @@ func FuzzUploadMetadata(f *testing.F) {
 		}
 		if o, err := uploadOptions(m); err == nil {
 			o2, err := uploadOptions(uploadMetadata(o))
-			if err != nil || o2.Path != o.Path || !o2.MTime.Equal(o.MTime) || o2.Replace != o.Replace || (o.Mode == nil) != (o2.Mode == nil) {
+			if err != nil || o2.Path != o.Path || !o2.MTime.Equal(o.MTime) || o2.Replace != o.Replace || o2.Overwrite != o.Overwrite || (o.Mode == nil) != (o2.Mode == nil) {
 				t.Errorf("%+v, again %+v: %v", o, o2, err)
 			}
 			if p, err := o.Path.Clean(); err != nil || p != o.Path {
