@@ -46,7 +46,7 @@ type UploadOptions struct {
 	// Overwrite: a file that has the name is gone afterwards, as when it is copied
 	// over in a shell; a link is followed. Not with Replace.
 	Overwrite bool `json:"overwrite,omitempty"`
-	Part    bool      `json:"part,omitempty"`    // becomes no file: it is one of those that JoinUploads joins
+	Part      bool `json:"part,omitempty"` // becomes no file: it is one of those that JoinUploads joins
 }
 
 // uploadRecord is what is kept of an upload besides its bytes. It lies in the
