@@ -67,9 +67,10 @@ type Options struct {
 	Auth     *auth.Auth
 	Fleet    Fleet
 	Log      *slog.Logger
-	Files    Files   // nil: no files are served
-	Page     fs.FS   // the built page; nil or without index.html says that it is not built
-	Ready    []Check // for /readyz
+	Files    Files    // nil: no files are served
+	Restores Restores // nil: nothing is restored
+	Page     fs.FS    // the built page; nil or without index.html says that it is not built
+	Ready    []Check  // for /readyz
 	Version  string
 	Classes  func(context.Context) []ClassState // the session classes, the default among them; nil: none are listed
 	Registry *prometheus.Registry               // default: a new one
@@ -95,20 +96,21 @@ const shutdownPatience = 10 * time.Second
 
 // Gateway is the door. Safe for concurrent use.
 type Gateway struct {
-	cfg     config.Config
-	auth    *auth.Auth
-	fleet   Fleet
-	files   Files
-	log     *slog.Logger
-	ready   []Check
-	checked readiness
-	version string
-	classes func(context.Context) []ClassState
-	timing  timing
-	metrics *metrics
-	live    *registry
-	own     atomic.Pointer[origins] // known for certain once Serve listens
-	handler http.Handler
+	cfg      config.Config
+	auth     *auth.Auth
+	fleet    Fleet
+	files    Files
+	restores Restores
+	log      *slog.Logger
+	ready    []Check
+	checked  readiness
+	version  string
+	classes  func(context.Context) []ClassState
+	timing   timing
+	metrics  *metrics
+	live     *registry
+	own      atomic.Pointer[origins] // known for certain once Serve listens
+	handler  http.Handler
 }
 
 // New puts the door together; nothing listens yet.
@@ -116,7 +118,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, files: o.Files, log: o.Log, ready: o.Ready, version: o.Version,
+	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, files: o.Files, restores: o.Restores, log: o.Log, ready: o.Ready, version: o.Version,
 		classes: o.Classes, timing: defaultTiming, live: newRegistry()}
 	if g.classes == nil {
 		g.classes = func(context.Context) []ClassState { return nil }

@@ -55,7 +55,6 @@ type bench struct {
 
 	mu      sync.Mutex
 	before  int    // snapshots that were asked for before a restore
-	free    int64  // of the home
 	leftOut string // a path
 	gate    func() // called when a repository is used
 }
@@ -69,7 +68,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Skip("SKIPPED, restic: ", err)
 	}
-	b := &bench{t: t, data: t.TempDir(), user: station.NewID(), free: 1 << 30}
+	b := &bench{t: t, data: t.TempDir(), user: station.NewID()}
 	b.ws = station.Workstation{ID: station.NewID(), User: b.user, UIDRange: 3}
 	if b.volumes, err = volume.Open(b.data); err != nil {
 		t.Fatal(err)
@@ -140,7 +139,9 @@ func (b *bench) Helper(context.Context, station.ID) (*filesapi.Client, error) {
 	return b.keeper.Client(keeper.Home{Workstation: b.ws, Path: b.home, Inside: "/home/ada"}), nil
 }
 
-func (b *bench) Free(context.Context, station.ID) (int64, error) { return b.free, nil }
+func (b *bench) Reserve(ctx context.Context, _ station.ID, bytes, files int64) (*volume.Reservation, error) {
+	return b.volumes.Reserve(ctx, b.ws, 0, bytes, files)
+}
 
 func (b *bench) LeftOut(_ station.Workstation, path string) bool {
 	return b.leftOut != "" && path == b.leftOut

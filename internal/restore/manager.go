@@ -29,8 +29,8 @@ type Server interface {
 	Repository(ctx context.Context, ws station.Workstation) (Repository, error)
 	// Helper reaches the home's files.
 	Helper(ctx context.Context, user station.ID) (*filesapi.Client, error)
-	// Free is how many bytes the user can still write.
-	Free(ctx context.Context, user station.ID) (int64, error)
+	// Reserve sets room aside in a user's home; see volume.Volumes.Reserve.
+	Reserve(ctx context.Context, user station.ID, bytes, files int64) (*volume.Reservation, error)
 	// LeftOut says whether snapshots leave a path (from the home's top) out by a
 	// rule: that they do not have it means nothing.
 	LeftOut(ws station.Workstation, path string) bool

@@ -82,9 +82,13 @@ func (m *Manager) Preview(ctx context.Context, user station.ID, snapshot string,
 			out.Changes = append(out.Changes, station.RestoreChange{Path: d.Path.String(), Change: d.Change, Size: d.Size})
 		}
 	}
-	err = m.room(ctx, user, out.Bytes)
-	if p, ok := errors.AsType[*station.Problem](err); ok {
-		out.Refused, err = p.Sentence, nil
+	room, err := m.o.Server.Reserve(ctx, user, l.bytes(), l.files())
+	if p, ok := errors.AsType[*station.Problem](err); ok && errors.Is(err, station.ErrNoSpace) {
+		out.Refused = p.Sentence
+		return out, nil
+	}
+	if err == nil {
+		room.Close()
 	}
 	return out, err
 }
@@ -97,31 +101,12 @@ func (l *looked) bytes() int64 {
 	return l.compared.Bytes
 }
 
-// room says whether the home has room for so many bytes more: what they replace
-// stays, in the trash.
-func (m *Manager) room(ctx context.Context, user station.ID, bytes int64) error {
-	free, err := m.o.Server.Free(ctx, user)
-	if err != nil {
-		return err
+// files is how many names come into the home.
+func (l *looked) files() int64 {
+	if l.diffs == nil {
+		return l.names
 	}
-	if bytes > free {
-		return station.Errorf(station.ErrNoSpace, "quota_full",
-			"The home has room for %s more and this needs %s; delete something, empty the trash, or restore less.", size(free), size(bytes))
-	}
-	return nil
-}
-
-func size(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	div, exp := int64(unit), 0
-	for m := n / unit; m >= unit; m /= unit {
-		div *= unit
-		exp++
-	}
-	return fmt.Sprintf("%.1f %ciB", float64(n)/float64(div), "KMGTPE"[exp])
+	return l.compared.Adds + l.compared.Replaces
 }
 
 // look reads the snapshot's listing and, for in place, has the helper compare it

@@ -174,9 +174,11 @@ func TestRefusals(t *testing.T) {
 	} {
 		wantCode(t, try(), code)
 	}
-	b.free = 3
+	if err := b.volumes.SetQuota(t.Context(), b.ws, 1); err != nil {
+		t.Fatal(err)
+	}
 	preview, err := b.Preview(t.Context(), b.user, snapshot, station.RestoreRequest{Path: "f", Where: "in_place"})
-	if err != nil || !strings.Contains(preview.Refused, "room for 3 bytes") {
+	if err != nil || !strings.Contains(preview.Refused, "no room left") {
 		t.Errorf("%+v %v", preview, err)
 	}
 	r := b.restore(snapshot, station.RestoreRequest{Path: "f", Where: "in_place"})

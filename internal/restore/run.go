@@ -29,11 +29,37 @@ const (
 
 // run does a restore to its end, and keeps how it ended.
 func (m *Manager) run(ctx context.Context, j *job) {
-	err := m.fetch(ctx, j)
-	if err == nil {
-		err = m.place(ctx, j)
-	}
+	err := m.whole(ctx, j)
 	m.ended(ctx, j, err)
+}
+
+// whole looks, fetches and places. What is replaced stays, in the trash; so there
+// must be room for all that comes.
+func (m *Manager) whole(ctx context.Context, j *job) error {
+	now := j.now()
+	if now.Request.Where == "in_place" {
+		if err := m.o.Server.Before(ctx, j.ws); err != nil {
+			// What is replaced goes to the trash all the same.
+			m.o.Log.Warn("no snapshot could be made before a restore", "workstation", j.ws.ID, "err", err)
+		}
+	}
+	l, err := m.look(ctx, j, now.Snapshot, now.Request)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	room, err := m.o.Server.Reserve(ctx, j.user, l.bytes(), l.files())
+	if err != nil {
+		return err
+	}
+	defer room.Close()
+	j.change(func(r *record) { r.Restore.Total = l.bytes() })
+	if err := m.fetch(ctx, j, l); err != nil {
+		return err
+	}
+	err = m.place(ctx, j)
+	room.Wrote(l.bytes(), l.files())
+	return err
 }
 
 // ended keeps how a restore ended. One that was cut off by the server's end stays
@@ -85,24 +111,8 @@ func (m *Manager) tidy(ctx context.Context, j *job) {
 
 // fetch brings what differs into a folder that only the server reaches, and makes
 // it ready to be placed.
-func (m *Manager) fetch(ctx context.Context, j *job) error {
-	now := j.now()
-	id, q := station.ID(now.ID), now.Request
-	if q.Where == "in_place" {
-		if err := m.o.Server.Before(ctx, j.ws); err != nil {
-			// What is replaced goes to the trash all the same.
-			m.o.Log.Warn("no snapshot could be made before a restore", "workstation", j.ws.ID, "err", err)
-		}
-	}
-	l, err := m.look(ctx, j, now.Snapshot, q)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	if err := m.room(ctx, j.user, l.bytes()); err != nil {
-		return err
-	}
-	j.change(func(r *record) { r.Restore.Total = l.bytes() })
+func (m *Manager) fetch(ctx context.Context, j *job, l *looked) error {
+	id := station.ID(j.now().ID)
 	dir, err := m.o.Volumes.Stage(j.ws, id)
 	if err != nil {
 		return err
