@@ -23,6 +23,7 @@ packages=""
 want() { packages="$packages $1"; }
 
 command -v restic >/dev/null 2>&1 || want restic # makes the backups
+command -v git >/dev/null 2>&1 || want git # says what is changed in a repository
 command -v crun >/dev/null 2>&1 || command -v runc >/dev/null 2>&1 || want crun
 if [ "$(id -u)" != 0 ]; then
 	command -v newuidmap >/dev/null 2>&1 || want uidmap

@@ -35,6 +35,11 @@ func installFiles(data string) (string, error) {
 	return installEmbedded(data, "files-program", "staithe-files")
 }
 
+// installBackup does so with the program that makes jails.
+func installBackup(data string) (string, error) {
+	return installEmbedded(data, "backup-program", "staithe-backup")
+}
+
 // installEmbedded writes an embedded program to a folder of the data directory.
 // Sandboxes that run keep the version they started with: each has a folder of
 // its own.

@@ -33,6 +33,7 @@ func openFiles(data string, log *slog.Logger) (*keeper.Keeper, error) {
 type homeFiles struct {
 	fleet  *fleet.Fleet
 	keeper *keeper.Keeper
+	git    gitOf
 }
 
 // Helper is gateway.Files'.

@@ -192,7 +192,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecker(images, noWayOut)}
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
-		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: &homeFiles{p.fleet, p.files}, Log: log, Page: web.Dist(), Version: version,
+		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: &homeFiles{fleet: p.fleet, keeper: p.files, git: gitOf{data: data.path}}, Log: log, Page: web.Dist(), Version: version,
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
 			{Name: "runtime", Ask: p.runtime.Ready},

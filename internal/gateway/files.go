@@ -63,6 +63,8 @@ func (g *Gateway) fileRoutes(a api) {
 			return filesapi.Request{Path: filesapi.PathTrash, Query: url.Values{"id": {in.ID}}}, nil
 		})
 	posted[files.Entry, restoreFile](a, filesPath+"/restore", "restore-file", "Have something back from the trash", http.StatusOK, filesapi.PathRestore, 0)
+	get(a, filesPath+"/git", "git-status", "What git says of the repository that a folder is in", homeFiles, g.gitStatus,
+		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGatewayTimeout)
 	g.streamRoutes(a)
 	g.uploadRoutes(a)
 }

@@ -20,6 +20,7 @@ import (
 	"staithe/internal/station"
 	"staithe/internal/store"
 	"staithe/internal/volume"
+	"staithe/internal/volume/git"
 )
 
 // testFiles serves each user's files from a folder, with the helper's own
@@ -51,6 +52,11 @@ func newFilesBench(t testing.TB, settings ...setting) (*bench, *testFiles) {
 	b := newBench(t, append([]setting{withFiles(&f)}, settings...)...)
 	f.store = b.store
 	return b, f
+}
+
+// Git is Files'.
+func (f *testFiles) Git(_ context.Context, _ station.ID, folder []byte) (git.Status, error) {
+	return git.Status{Repository: folder, Branch: "a\x1b[31mb", Entries: []git.Entry{{Path: []byte("d/a\n\xff"), Code: " M"}}}, nil
 }
 
 // home is a user's folder.

@@ -107,6 +107,21 @@ func TestFileRanges(t *testing.T) {
 	}
 }
 
+func TestGitStatus(t *testing.T) {
+	b, _ := newFilesBench(t)
+	root := b.admin()
+	root.must(201, "POST", filesAt+"/folders", map[string]any{"path": "d"})
+	root.put("f", "")
+	if r := root.must(200, "GET", filesAt+"/git"+at("d"), nil); !strings.Contains(string(r.body), `"repository":"d","branch":"a[31mb","ahead":0,"behind":0,"entries":[{"path":"d/a%0A%FF","code":" M"}],"truncated":false`) {
+		t.Errorf("%s", r.body)
+	}
+	for path, code := range map[string]string{"f": "not_a_folder", "none": "no_file", "../x": "bad_path"} {
+		if r := root.do("GET", filesAt+"/git"+at(path), nil); r.code() != code {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
+	}
+}
+
 // Without files the routes say so.
 func TestNoFiles(t *testing.T) {
 	b := newBench(t)

@@ -21,6 +21,7 @@ import (
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
 	"staithe/internal/volume"
+	"staithe/internal/volume/git"
 )
 
 // Fleet is the part of a session's life that the door asks for; internal/fleet
@@ -53,6 +54,9 @@ type Files interface {
 	// Reserve sets room aside in a user's home, which must be there, before
 	// anything is written; see volume.Volumes.Reserve.
 	Reserve(ctx context.Context, user station.ID, bytes, files int64) (*volume.Reservation, error)
+	// Git says what git does of the repository that a folder is in, given from the
+	// home's top.
+	Git(ctx context.Context, user station.ID, folder []byte) (git.Status, error)
 }
 
 // Check is one part that GET /readyz asks.

@@ -20,7 +20,6 @@ import (
 
 	"staithe/internal/files/filesapi"
 	"staithe/internal/hostproc"
-	"staithe/internal/idmap"
 	"staithe/internal/keylock"
 	"staithe/internal/station"
 )
@@ -209,42 +208,6 @@ func openDir(path string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return os.NewFile(uintptr(fd), path), nil
-}
-
-// tree is a home as a mount that is nowhere yet, with the ids that a sandbox sees,
-// and the host uid that is the user there.
-func tree(ws station.Workstation, home string) (*os.File, int, error) {
-	own := station.HostUID(ws.UIDRange, station.SandboxUID)
-	var st unix.Stat_t
-	if err := unix.Lstat(home, &st); err != nil {
-		return nil, 0, &os.PathError{Op: "lstat", Path: home, Err: err}
-	}
-	const flags = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
-	switch int(st.Uid) {
-	case station.SandboxUID:
-		space, err := idmap.Namespace(idmap.HomeIDs(ws.UIDRange))
-		if err != nil {
-			return nil, 0, err
-		}
-		defer space.Close()
-		fd, err := idmap.Tree(home, space, flags)
-		if err != nil {
-			return nil, 0, err
-		}
-		return os.NewFile(uintptr(fd), home), own, nil
-	case own: // where homes cannot be mapped they are the user's own
-		fd, err := unix.OpenTree(unix.AT_FDCWD, home, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
-		if err != nil {
-			return nil, 0, &os.PathError{Op: "open_tree", Path: home, Err: err}
-		}
-		f := os.NewFile(uintptr(fd), home)
-		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: flags}); err != nil {
-			f.Close()
-			return nil, 0, &os.PathError{Op: "mount_setattr", Path: home, Err: err}
-		}
-		return f, own, nil
-	}
-	return nil, 0, fmt.Errorf("the home %s belongs to %d, who is not its user", home, st.Uid)
 }
 
 // said is the end of what a helper wrote, for the log.

@@ -14,6 +14,7 @@ import (
 
 	"staithe/internal/files/helper"
 	"staithe/internal/hostproc"
+	"staithe/internal/idmap"
 )
 
 // start starts a helper. The caller holds the workstation's lock, and has found
@@ -45,7 +46,7 @@ func (k *Keeper) start(home Home, dir string) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	mount := lock // nothing is mounted: the place is only filled
 	if k.root {
-		if mount, cfg.UID, err = tree(home.Workstation, home.Path); err != nil {
+		if mount, cfg.UID, err = idmap.HomeTree(home.Workstation, home.Path); err != nil {
 			return err
 		}
 		defer mount.Close()

@@ -63,6 +63,12 @@ type Spec struct {
 	// HighPID gives the program a process number that one without HighPID does
 	// not have in its own namespace.
 	HighPID bool `json:"high_pid,omitempty"`
+	// Alone takes the place of the launcher with the program, which may start no
+	// other, nor threads, and opens no socket. Nobody sees to it that it ends with
+	// the server: give it a Time.
+	Alone bool `json:"alone,omitempty"`
+	// Time is the most processor time, in seconds; 0: any.
+	Time uint64 `json:"time,omitempty"`
 	// Memory is the most address space, in bytes; 0: any.
 	Memory uint64 `json:"memory,omitempty"`
 	// FileSize is the most bytes of a file that it writes; 0: any.

@@ -46,29 +46,40 @@ func launch() (int, error) {
 	for _, a := range w.Args {
 		spec.Args = append(spec.Args, string(a))
 	}
+	if spec.Alone {
+		if err := prepare(&spec); err != nil {
+			return 0, err
+		}
+		return 0, become(&spec)
+	}
 	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the server does
 		os.Exit(128 + int(syscall.SIGKILL))
 	}()
-	// What was handed over is for this process alone.
-	if err := unix.CloseRange(firstFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return 0, fmt.Errorf("keep descriptors: %w", err)
-	}
-	if err := unix.Sethostname([]byte(spec.Host)); err != nil {
-		return 0, fmt.Errorf("host name: %w", err)
-	}
-	if err := enter(&spec); err != nil {
-		return 0, err
-	}
-	if err := restrain(&spec); err != nil {
+	if err := prepare(&spec); err != nil {
 		return 0, err
 	}
 	if spec.HighPID {
 		burn()
 	}
 	return run(&spec, ends)
+}
+
+// prepare makes the jail around this process and gives up what it must not have.
+func prepare(spec *Spec) error {
+	// What was handed over is for this process alone.
+	if err := unix.CloseRange(firstFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("keep descriptors: %w", err)
+	}
+	if err := unix.Sethostname([]byte(spec.Host)); err != nil {
+		return fmt.Errorf("host name: %w", err)
+	}
+	if err := enter(spec); err != nil {
+		return err
+	}
+	return restrain(spec)
 }
 
 // run runs the program to its end.
@@ -153,6 +164,9 @@ func restrain(spec *Spec) error {
 	if spec.Memory > 0 {
 		limits[unix.RLIMIT_AS] = spec.Memory
 	}
+	if spec.Time > 0 {
+		limits[unix.RLIMIT_CPU] = spec.Time
+	}
 	if spec.FileSize > 0 {
 		limits[unix.RLIMIT_FSIZE] = spec.FileSize
 	}
@@ -165,6 +179,9 @@ func restrain(spec *Spec) error {
 		if err := unix.Setrlimit(what, &unix.Rlimit{Cur: n, Max: n}); err != nil {
 			return fmt.Errorf("limits: %w", err)
 		}
+	}
+	if spec.Alone { // somebody waits for it
+		return nil
 	}
 	return yieldToOthers()
 }

@@ -118,7 +118,7 @@ func TestAbuse24_ResticsJail(t *testing.T) {
 		try(t, os.Lchown(filepath.Join(home, "theirs"), station.SandboxUID, station.SandboxUID))
 		try(t, os.Lchown(home, station.SandboxUID, station.SandboxUID))
 	}
-	libs, err := programFiles(o.Launcher)
+	libs, err := jail.ProgramFiles(o.Launcher)
 	try(t, err)
 	binds := append([]jail.Bind{}, r.binds...)
 	have := map[string]bool{}
@@ -204,7 +204,7 @@ func TestAbuse24_ResticsRights(t *testing.T) {
 	_, o := open(t)
 	sleep, err := exec.LookPath("sleep")
 	try(t, err)
-	libs, err := programFiles(sleep)
+	libs, err := jail.ProgramFiles(sleep)
 	try(t, err)
 	binds := []jail.Bind{{From: sleep, To: sleep, Exec: true, Follow: true}}
 	for _, f := range libs {

@@ -74,7 +74,7 @@ func Open(o Options) (*Repo, error) {
 			return nil, fmt.Errorf("restic: %s is missing", name)
 		}
 	}
-	libs, err := programFiles(o.Program)
+	libs, err := jail.ProgramFiles(o.Program)
 	if err != nil {
 		return nil, err
 	}

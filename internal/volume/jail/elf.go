@@ -1,4 +1,4 @@
-package restic
+package jail
 
 import (
 	"debug/elf"
@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// programFiles lists what a program is loaded with: nothing where it is static,
+// ProgramFiles lists what a program is loaded with: nothing where it is static,
 // else its interpreter and libraries.
-func programFiles(path string) ([]string, error) {
+func ProgramFiles(path string) ([]string, error) {
 	seen := map[string]bool{}
 	var list []string
 	var add func(path string) error
@@ -76,5 +76,5 @@ func findLibrary(name string, near []string) (string, error) {
 			return at, nil
 		}
 	}
-	return "", fmt.Errorf("the library %s, which restic needs, is not where libraries are", name)
+	return "", fmt.Errorf("the library %s, which a program needs, is not where libraries are", name)
 }
