@@ -70,7 +70,7 @@ func (g *Gateway) writeFile(s *stream, in *writeFileInput) error {
 		}
 	}
 	pass(q.Header, s.r.Header, "If-Match", "If-None-Match")
-	body := &arriving{s: s, from: s.r.Body, grows: q.Length < 0}
+	body := s.arriving()
 	q.Body = body
 	err := s.reserve(blocks(max(q.Length, 0)), 1)
 	var res *http.Response

@@ -195,10 +195,22 @@ type arriving struct {
 	// grows: the length is not known, and room is asked for as it comes.
 	grows bool
 
+	unhook  func() bool
 	stopped atomic.Bool
 	mu      sync.Mutex // held while it is read
 	n       int64      // bytes that were read
 	err     error      // why reading ended, also io.EOF
+}
+
+// arriving is the request's body. When the stream ends before it, who reads it is
+// not left waiting for the client. Call stop.
+func (s *stream) arriving() *arriving {
+	b := &arriving{s: s, from: s.r.Body, grows: s.r.ContentLength < 0}
+	b.unhook = context.AfterFunc(s.r.Context(), func() {
+		b.stopped.Store(true)
+		_ = s.control.SetReadDeadline(time.Unix(1, 0)) // another server has its own
+	})
+	return b
 }
 
 func (b *arriving) Read(p []byte) (int, error) {
@@ -233,6 +245,7 @@ func (b *arriving) written(more, files int64) {
 // nil when that is not the client's doing. refused says that the client is told
 // something else than it hopes for, and may be sending still.
 func (b *arriving) stop(refused bool) error {
+	b.unhook()
 	b.stopped.Store(true)
 	if !b.mu.TryLock() { // it is being read
 		_ = b.s.control.SetReadDeadline(time.Now().Add(graceForBody))

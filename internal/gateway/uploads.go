@@ -114,7 +114,7 @@ func (s *stream) tus(id string, wrote int64, refused error) error {
 	pass(q.Header, s.r.Header, "Tus-Resumable", "Upload-Length", "Upload-Metadata", "Upload-Concat", "Upload-Offset", "Content-Type")
 	var body *arriving
 	if s.r.ContentLength != 0 && takesFile(s.r) {
-		body = &arriving{s: s, from: s.r.Body, grows: s.r.ContentLength < 0}
+		body = s.arriving()
 		q.Body, q.Length = body, s.r.ContentLength
 		q.Header.Set("Expect", "100-continue")
 	}
