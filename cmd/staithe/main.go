@@ -74,6 +74,7 @@ Begin with:  staithe serve`,
 		SilenceErrors: true,
 	}
 	c.CompletionOptions.HiddenDefaultCmd = true
-	c.AddCommand(serveCommand(), attachCommand(), keepAwakeCommand(), loginCommand(), doctorCommand(), imageCommand(), adminCommand())
+	c.AddCommand(serveCommand(), attachCommand(), keepAwakeCommand(), loginCommand(), doctorCommand(), imageCommand(), adminCommand(),
+		copyCommand(), syncCommand(), listCommand(), catCommand())
 	return c
 }

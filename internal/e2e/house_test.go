@@ -27,6 +27,7 @@ var rooms = []struct{ room, may, why string }{
 	{"internal/terminal", "internal/station internal/vt internal/replay +", "a terminal knows no wire format: doors translate"},
 	{"internal/files", "internal/station +", "files are reached through one root, whoever asks"},
 	{"internal/files/keeper", "internal/files internal/station internal/idmap internal/hostproc internal/keylock +", "the helper outlives the gateway, and sees a home as sandboxes do"},
+	{"internal/transfer", "internal/station internal/files +", "a client is outside: it knows the API, not who serves it"},
 	{"internal/guestapi", "internal/station +", "both sides of the socket link it"},
 	{"internal/guest", "internal/station internal/wire internal/terminal internal/guestapi +", "the guest knows no SQL, no gateway, no runtime"},
 	{"internal/muxclient", "internal/station internal/wire +", "a client is outside: it knows the wire, not who serves it"},
