@@ -33,13 +33,17 @@ type Config struct {
 	DefaultClass   string // of sessions that name none; one of Classes
 	NetworkPath    string // auto or userspace: how packets of sessions get out
 	Classes        []Class
+	S3             S3     // where backups go; without a bucket: into the data directory
+	Backups        string // on or off
+	BackupKeep     Keep
 	DiskReserve    int64 // bytes of the disk kept free for the server; 0: none, -1: 5 %, 2 GiB at most
 }
 
 // field is one setting: its flag is --name, its variable STAITHE_NAME, its key
-// in the file name.
+// in the file name. A secret has no flag: arguments can be seen by all.
 type field struct {
 	name, usage string
+	env         string // the variable where it is another
 	fallback    func(getenv func(string) string) string
 	secret      bool // printed as (hidden)
 	set         func(*Config, string) error
@@ -51,7 +55,7 @@ func fixed(s string) func(func(string) string) string {
 }
 
 // fields is the one place where a setting is made known.
-var fields = []field{
+var fields = append([]field{
 	{name: "listen", usage: "address to listen on, `host:port`", fallback: fixed("127.0.0.1:8080"),
 		set: setListen, get: func(c *Config) string { return c.Listen }},
 	{name: "data", usage: "`directory` that holds everything staithe keeps", fallback: defaultData,
@@ -77,6 +81,13 @@ var fields = []field{
 		set: oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json"), get: func(c *Config) string { return c.LogFormat }},
 	{name: "dev-page", usage: "`origin` of a Vite dev server to take the page from", fallback: fixed(""),
 		set: setOrigin(func(c *Config) *string { return &c.DevPage }), get: func(c *Config) string { return c.DevPage }},
+}, backupFields...)
+
+func (f field) variable() string {
+	if f.env != "" {
+		return f.env
+	}
+	return EnvName(f.name)
 }
 
 // EnvName is the environment variable of a setting.
@@ -124,9 +135,12 @@ func Register(fs *flag.FlagSet) *Loader {
 	fs.Var((*givenMany)(&l.classes), "class", "a field of a session class, `NAME.FIELD=VALUE` (standard.memory=4g); may be given again; the fields are "+
 		strings.Join(ClassFields(), ", ")+" ("+EnvName("class")+", with semicolons between)")
 	for _, f := range fields {
+		if f.secret {
+			continue
+		}
 		g := &given{}
 		l.flags[f.name] = g
-		usage := f.usage + " (" + EnvName(f.name)
+		usage := f.usage + " (" + f.variable()
 		if def := f.fallback(func(string) string { return "" }); def != "" && f.name != "data" {
 			usage += ", default " + def
 		}
@@ -155,10 +169,10 @@ func (l *Loader) Load(getenv func(string) string) (Config, error) {
 		if v, ok := file.values[f.name]; ok {
 			value, from = v, path
 		}
-		if v := getenv(EnvName(f.name)); v != "" {
-			value, from = v, EnvName(f.name)
+		if v := getenv(f.variable()); v != "" {
+			value, from = v, f.variable()
 		}
-		if g := l.flags[f.name]; g.isSet {
+		if g := l.flags[f.name]; g != nil && g.isSet {
 			value, from = g.value, "--"+f.name
 		}
 		if err := f.set(&c, value); err != nil {
@@ -198,7 +212,7 @@ func (c *Config) check() error {
 	if c.URL == "" && !c.Loopback() {
 		return fmt.Errorf("listening on %s lets others in, but the public address is not known: set --url (for example --url https://staithe.example.org), or listen on 127.0.0.1", c.Listen)
 	}
-	return nil
+	return c.S3.check()
 }
 
 // Loopback reports whether only this host can reach Listen.

@@ -65,8 +65,10 @@ var symptoms = []struct {
 		"The store of %s cannot be reached or does not work; see that S3_ENDPOINT is right and answers."},
 	{[]string{"no matching ID found", "could not find snapshot", "no snapshot found", "not found in snapshot", "cannot dump file", "path "}, station.ErrNotFound, CodeNoSnapshot,
 		"The repository at %s has no such snapshot, or that is not in it; list the backups again."},
-	{[]string{"unable to open config file", "Is there a repository at the following location", "config file does not exist", "repository does not exist"}, station.ErrNotFound, CodeNoRepository,
+	{[]string{"/config: no such file or directory", "specified key does not exist", "NoSuchKey", "config file does not exist"}, station.ErrNotFound, CodeNoRepository,
 		"There is no repository at %s yet; it is made with the first backup."},
+	{[]string{"unable to open config file"}, station.ErrUnavailable, CodeUnreachable,
+		"The repository at %s cannot be opened; see that the store works."},
 	{[]string{"ciphertext verification failed", "repository contains errors", "invalid data returned", "error loading index", "does not match id", "not found in index", "Fatal: unable to load index", "hash mismatch", "unexpected size", "is not contained in any index"}, station.ErrUnavailable, CodeDamaged,
 		"The repository at %s is damaged; keep it as it is, and run restic check on it to see what can be read."},
 }

@@ -22,7 +22,7 @@ const Top = "/home"
 
 // Bucket is a place in an S3-compatible store. The zero value is none.
 type Bucket struct {
-	Endpoint  string // host, host:port, or with http:// or https://
+	Endpoint  string // "": Amazon's; host, host:port, or with http:// or https://
 	Name      string
 	Prefix    string // within the bucket; without slashes around it
 	AccessKey string
@@ -33,12 +33,18 @@ type Bucket struct {
 
 // String is the bucket in words, without credentials.
 func (b Bucket) String() string {
+	if b.Endpoint == "" {
+		b.Endpoint = "Amazon S3"
+	}
 	host := strings.TrimPrefix(strings.TrimPrefix(b.Endpoint, "https://"), "http://")
 	return "bucket " + strings.Trim(b.Name+"/"+b.Prefix, "/") + " at " + strings.TrimSuffix(host, "/")
 }
 
 func (b Bucket) location(path string) string {
 	endpoint := strings.TrimSuffix(b.Endpoint, "/")
+	if endpoint == "" {
+		endpoint = "s3.amazonaws.com"
+	}
 	if !strings.Contains(endpoint, "://") {
 		endpoint = "https://" + endpoint
 	}

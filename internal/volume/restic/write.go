@@ -26,9 +26,10 @@ func (r *Repo) Init(ctx context.Context) error {
 
 // BackupRequest says what to make a snapshot of.
 type BackupRequest struct {
-	Source   string // a folder of the host; its content is under Top in the snapshot
-	Parent   string // the snapshot to compare with; "": the newest
-	Of       string // the snapshot's host: whose it is
+	Source   string    // a folder of the host; its content is under Top in the snapshot
+	Parent   string    // the snapshot to compare with; "": the newest
+	Of       string    // the snapshot's host: whose it is
+	At       time.Time // what the snapshot says of when it was made; whole seconds; zero: now
 	Tags     []string
 	Excludes []string         // restic's patterns; those of a path begin with Top
 	Overlays []jail.Overlay   // In is Top
@@ -70,6 +71,12 @@ func (r *Repo) Backup(ctx context.Context, q BackupRequest, progress func(Progre
 	args := []string{"backup", "--json", "--host", q.Of}
 	if q.Parent != "" {
 		args = append(args, "--parent", q.Parent)
+	}
+	if !q.At.IsZero() {
+		args = append(args, "--time", q.At.UTC().Format(time.DateTime))
+	}
+	if r.o.Bucket.Name != "" {
+		args = append(args, "--pack-size", "8") // less is lost, and sent again, when it breaks off
 	}
 	for _, t := range q.Tags {
 		args = append(args, "--tag", t)
@@ -248,13 +255,14 @@ func (r *Repo) Forget(ctx context.Context, p Policy) error {
 // Prune removes data that no snapshot has. The repository is locked meanwhile.
 // Packs of which less than a tenth is unused stay as they are.
 func (r *Repo) Prune(ctx context.Context) error {
-	return r.run(ctx, job{args: []string{"prune", "--quiet", "--max-unused", "10%"}})
+	return r.run(ctx, job{args: []string{"prune", "--quiet", "--max-unused", "10%", "--max-repack-size", "1G"}})
 }
 
 // Check reads the repository's structure and a part of its data, from the store
-// itself. subset is as restic has it ("5%", "1/10"); "": no data.
+// itself. It locks nothing: what is added meanwhile does no harm, what is removed
+// does. subset is as restic has it ("5%", "1/10"); "": no data.
 func (r *Repo) Check(ctx context.Context, subset string) error {
-	args := []string{"check", "--quiet"}
+	args := []string{"check", "--quiet", "--no-lock"}
 	if subset != "" {
 		args = append(args, "--read-data-subset", subset)
 	}

@@ -1,0 +1,330 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"staithe/internal/station"
+	"staithe/internal/volume/restic"
+)
+
+// unit keeps one home.
+type unit struct {
+	e    *Engine
+	id   station.ID
+	from source
+	repo *restic.Repo
+	log  *slog.Logger
+	stop context.CancelFunc // set while it runs; the engine's lock
+	wake chan struct{}      // holds one: look again what is to be done
+	// turn is held for reading by what reads or adds, and for writing by what removes.
+	turn sync.RWMutex
+
+	mu              sync.Mutex
+	rec             record
+	pend            pending // changed since the present or last run began
+	covering        pending // what the present run is to cover
+	asked           []asked
+	blind           bool // the home cannot be watched
+	watched         bool // the first try to watch has been made
+	compared        bool // the record with the repository, since the start
+	busy            string
+	reading         int    // how many With runs there are
+	readBusy        string // what they say
+	done            restic.Progress
+	trouble         string
+	failures        int
+	retry           time.Time
+	scrubbing       bool
+	tidyAt, scrubAt time.Time // not before
+	// yield ends what removes: somebody waits.
+	yield context.CancelFunc
+}
+
+// asked is a wish for a snapshot.
+type asked struct {
+	tag  string
+	done chan result
+}
+
+type result struct {
+	snapshot station.Snapshot
+	err      error
+}
+
+// errStopped is what those hear who wait when the server ends.
+var errStopped = station.Errorf(station.ErrUnavailable, "stopping", "The server is stopping; try again when it is back.")
+
+func (e *Engine) newUnit(id station.ID, from source) (*unit, error) {
+	repo, err := Repo(RepoOptions{Data: e.o.Data, Host: e.o.Host, Program: e.o.Program, Launcher: e.o.Launcher, Key: e.key, Bucket: e.o.Bucket}, id)
+	if err != nil {
+		return nil, err
+	}
+	u := &unit{e: e, id: id, from: from, repo: repo, log: e.o.Log.With("workstation", id), wake: make(chan struct{}, 1)}
+	if u.rec, err = u.readRecord(); err != nil {
+		return nil, err
+	}
+	u.pend.add(time.Now(), nil, true) // whatever changed while no server ran
+	return u, nil
+}
+
+func (u *unit) work() string { return filepath.Join(u.e.o.Data, workDir, string(u.id)) }
+
+// nudge has the unit look again.
+func (u *unit) nudge() {
+	select {
+	case u.wake <- struct{}{}:
+	default: // as good as done
+	}
+}
+
+// changed takes in what changed.
+func (u *unit) changed(now time.Time, paths []string, lost bool) {
+	u.mu.Lock()
+	had := u.pend.any()
+	u.pend.add(now, paths, lost)
+	waits := !had && u.pend.any()
+	u.mu.Unlock()
+	if waits {
+		u.nudge()
+	}
+}
+
+// ask wishes for a snapshot that begins after now.
+func (u *unit) ask(tag string) <-chan result {
+	a := asked{tag, make(chan result, 1)}
+	u.mu.Lock()
+	u.asked = append(u.asked, a)
+	u.retry = time.Time{}
+	if u.yield != nil {
+		u.yield()
+	}
+	u.mu.Unlock()
+	u.nudge()
+	return a.done
+}
+
+// run works until ctx ends.
+func (u *unit) run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	if err := sweep(filepath.Join(u.work(), "cache")); err != nil {
+		u.log.Warn("what an earlier run left stays", "err", err)
+	}
+	work.Go(func() { u.watch(ctx) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		at, do := u.next(time.Now())
+		if do == nil {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case <-ctx.Done():
+			u.mu.Lock()
+			for _, a := range u.asked {
+				a.done <- result{err: errStopped}
+			}
+			u.asked = nil
+			u.mu.Unlock()
+			return
+		case <-u.wake:
+		case <-timer.C:
+			if at, do := u.next(time.Now()); do != nil && !time.Now().Before(at) {
+				do(ctx)
+			}
+		}
+	}
+}
+
+// next is what is to be done next, and when; nil: nothing.
+func (u *unit) next(now time.Time) (at time.Time, do func(context.Context)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	later := func(t time.Time) time.Time {
+		if t.Before(u.retry) {
+			return u.retry
+		}
+		return t
+	}
+	if len(u.asked) > 0 {
+		return later(now), u.snapshot
+	}
+	if !u.watched {
+		return time.Time{}, nil
+	}
+	due := u.pend.due(u.e.t)
+	tidy := u.rec.Forgotten >= u.e.t.Forget || now.Sub(u.rec.Pruned) >= u.e.t.Prune && u.rec.Forgotten > 0
+	if tidy && !now.Before(u.tidyAt) && u.trouble == "" && !u.scrubbing && (due.IsZero() || due.Sub(now) > yieldAfter) {
+		return now, u.tidy
+	}
+	if scrub := latest(u.rec.Scrubbed.Add(u.e.t.Scrub), u.scrubAt); len(u.rec.Snapshots) > 0 && !u.scrubbing && (due.IsZero() || scrub.Before(due)) {
+		return later(scrub), u.scrub
+	}
+	if due.IsZero() {
+		return due, nil
+	}
+	return later(due), u.snapshot
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// watch hears the home, again and again.
+func (u *unit) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		c, err := u.from.watch(ctx)
+		u.mu.Lock()
+		first := !u.watched
+		u.watched = true
+		if was := u.blind; err != nil && !was && ctx.Err() == nil && !errors.Is(err, errNotWatched) {
+			u.log.Warn("the home cannot be watched; snapshots are made every now and then", "err", err)
+		}
+		u.blind = err != nil
+		u.mu.Unlock()
+		if !first && u.from.wakes() {
+			u.changed(time.Now(), nil, true) // what happened between two watches
+		}
+		u.nudge()
+		if err == nil {
+			err = u.hear(ctx, c)
+			if cerr := c.Close(); err == nil {
+				err = cerr
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(u.e.t.Blind):
+		}
+	}
+}
+
+func (u *unit) hear(ctx context.Context, c Changes) error {
+	for {
+		paths, lost, err := c.Next(ctx)
+		if err != nil {
+			return err
+		}
+		kept := slices.DeleteFunc(paths, func(p string) bool { return !counts(p, u.rules()) })
+		u.changed(time.Now(), kept, lost)
+	}
+}
+
+// failed takes in that something did not work: it is tried again by itself.
+func (u *unit) failed(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	wait := u.e.t.RetryMax
+	if u.failures < 20 {
+		wait = min(wait, u.e.t.Retry<<u.failures)
+	}
+	wait = wait*4/5 + time.Duration(rand.Int64N(int64(wait)*2/5+1))
+	u.failures++
+	u.retry = time.Now().Add(wait)
+	sentence := sentenceOf(err)
+	if u.trouble != sentence {
+		u.log.Error("a backup failed; it is tried again", "err", err)
+	}
+	u.trouble = sentence
+}
+
+func sentenceOf(err error) string {
+	var p *station.Problem
+	if errors.As(err, &p) {
+		return p.Sentence
+	}
+	return "Something went wrong; the server's log says what."
+}
+
+// worked ends what failed said.
+func (u *unit) worked() {
+	u.failures, u.retry = 0, time.Time{}
+	if u.trouble != "" {
+		u.log.Info("backups work again")
+	}
+	u.trouble = ""
+}
+
+// state is what can be said now.
+func (u *unit) state() station.BackupState {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := station.BackupState{On: true, Place: u.e.place(), Safe: u.rec.Safe, Pending: count(&u.pend, &u.covering), Busy: u.busy,
+		Scrubbed: u.rec.Scrubbed, Trouble: u.trouble, Left: slices.Clone(u.rec.Left)}
+	if u.blind && u.pend.any() || u.blind && u.from.wakes() {
+		s.Pending = -1
+	}
+	if s.Busy == "" && u.scrubbing {
+		s.Busy = "scrub"
+	}
+	if s.Busy == "" && u.reading > 0 {
+		s.Busy = u.readBusy
+	}
+	if u.busy == "snapshot" {
+		s.Done, s.Total = u.done.Bytes, u.done.TotalBytes
+	}
+	if u.trouble != "" {
+		s.Retry = u.retry
+	} else {
+		s.Trouble = u.rec.Damage
+	}
+	if s.Left == nil {
+		s.Left = []station.Left{}
+	}
+	return s
+}
+
+// with is Engine.With.
+func (u *unit) with(ctx context.Context, busy string, do func(*restic.Repo) error) error {
+	u.mu.Lock()
+	u.reading++
+	if busy != "" {
+		u.readBusy = busy
+	}
+	if u.yield != nil {
+		u.yield()
+	}
+	u.mu.Unlock()
+	defer func() {
+		u.mu.Lock()
+		if u.reading--; u.reading == 0 {
+			u.readBusy = ""
+		}
+		u.mu.Unlock()
+	}()
+	u.turn.RLock()
+	defer u.turn.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return u.locked(ctx, func() error { return do(u.repo) })
+}
+
+// locked does something, and when a lock is in its way, removes those of the dead
+// and does it again.
+func (u *unit) locked(ctx context.Context, do func() error) error {
+	err := do()
+	if restic.CodeOf(err) != restic.CodeLocked {
+		return err
+	}
+	if uerr := u.repo.Unlock(ctx); uerr != nil {
+		if restic.CodeOf(uerr) == restic.CodeBusy {
+			return err
+		}
+		return uerr
+	}
+	return do()
+}
