@@ -21,7 +21,7 @@ func adminCommand() *cobra.Command {
 	}
 	user := &cobra.Command{Use: "user", Short: "Manage users"}
 	user.AddCommand(userAddCommand())
-	c.AddCommand(user, resetLinkCommand())
+	c.AddCommand(user, resetLinkCommand(), backupKeyCommand())
 	return c
 }
 

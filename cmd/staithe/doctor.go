@@ -21,6 +21,8 @@ import (
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 	"staithe/internal/store"
+	"staithe/internal/volume/jail"
+	"staithe/internal/volume/restic"
 	"staithe/internal/wire"
 )
 
@@ -74,6 +76,7 @@ func (d *doctor) run(ctx context.Context) error {
 	} else {
 		d.line(sandbox.Check{Name: "network", OK: true, Detail: "sessions can have a way out"})
 	}
+	d.backups(ctx)
 	d.classes(ctx)
 	if d.failed == 0 {
 		d.walk(ctx)
@@ -86,6 +89,25 @@ func (d *doctor) run(ctx context.Context) error {
 	}
 	fmt.Fprintln(d.out, "\nAll is well: `staithe serve` will work.")
 	return nil
+}
+
+// backups says whether there will be any: sessions work without.
+func (d *doctor) backups(ctx context.Context) {
+	program, version, err := restic.Find(ctx)
+	if err == nil {
+		err = jail.Check()
+	}
+	switch {
+	case d.cfg.Backups == "off":
+		fmt.Fprintln(d.out, "- backups: turned off by the setting backups = off")
+	case err != nil:
+		fmt.Fprintf(d.out, "- backups: there will be none: %s\n", sentenceOf(err))
+	case d.cfg.S3.Bucket == "":
+		d.line(sandbox.Check{Name: "backups", OK: true, Detail: fmt.Sprintf("restic %s at %s, into the data directory", version, program),
+			Fix: "a bucket elsewhere (S3_BUCKET), or this machine's disk takes the backups with it"})
+	default:
+		d.line(sandbox.Check{Name: "backups", OK: true, Detail: fmt.Sprintf("restic %s at %s, into %s", version, program, bucket(d.cfg))})
+	}
 }
 
 // line prints one check.

@@ -24,6 +24,7 @@ import (
 	"staithe/internal/station"
 	"staithe/internal/store"
 	"staithe/internal/volume"
+	"staithe/internal/volume/backup"
 	"staithe/web"
 )
 
@@ -101,6 +102,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer, log *slog.Logg
 	var work sync.WaitGroup
 	running, stop := context.WithCancel(ctx)
 	work.Go(func() { p.fleet.Run(running) })
+	work.Go(func() { p.backups.Run(running) })
 	defer work.Wait()
 	defer stop()
 	fmt.Fprintf(out, "ready: %s/\n", p.gateway.Origin())
@@ -129,6 +131,7 @@ type program struct {
 	auth    *auth.Auth
 	runtime *sandbox.Router
 	files   *keeper.Keeper
+	backups *backup.Engine
 	fleet   *fleet.Fleet
 	gateway *gateway.Gateway
 }
@@ -189,10 +192,14 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if err != nil {
 		return p, err
 	}
+	if p.backups, err = openBackups(ctx, cfg, data.path, instance, p.store, volumes, log); err != nil {
+		return p, err
+	}
 	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecker(images, noWayOut)}
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
 		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: &homeFiles{fleet: p.fleet, keeper: p.files, git: gitOf{data: data.path}}, Log: log, Page: web.Dist(), Version: version,
+		Backups: &homeBackups{p.fleet, p.backups},
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
 			{Name: "runtime", Ask: p.runtime.Ready},

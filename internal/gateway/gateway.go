@@ -73,6 +73,7 @@ type Options struct {
 	Log      *slog.Logger
 	Files    Files    // nil: no files are served
 	Restores Restores // nil: nothing is restored
+	Backups  Backups  // nil: nothing is kept
 	Page     fs.FS    // the built page; nil or without index.html says that it is not built
 	Ready    []Check  // for /readyz
 	Version  string
@@ -105,6 +106,7 @@ type Gateway struct {
 	fleet    Fleet
 	files    Files
 	restores Restores
+	backups  Backups
 	log      *slog.Logger
 	ready    []Check
 	checked  readiness
@@ -122,7 +124,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, files: o.Files, restores: o.Restores, log: o.Log, ready: o.Ready, version: o.Version,
+	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, files: o.Files, restores: o.Restores, backups: o.Backups, log: o.Log, ready: o.Ready, version: o.Version,
 		classes: o.Classes, timing: defaultTiming, live: newRegistry()}
 	if g.classes == nil {
 		g.classes = func(context.Context) []ClassState { return nil }

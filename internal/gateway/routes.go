@@ -50,6 +50,7 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 	del(a, "/sessions/{session}/tabs/{tab}", "close-tab", "Close a tab", terminal, g.closeTab, http.StatusConflict, http.StatusGatewayTimeout)
 
 	g.fileRoutes(a)
+	g.backupRoutes(a)
 	g.restoreRoutes(a)
 
 	a.describe("/healthz", "health", "Whether the process answers", anyone, http.StatusOK)

@@ -18,6 +18,7 @@ const (
 	CodeLocked       = "backup_locked" // by another server, or one that died
 	CodeBusy         = "backup_busy"   // by this server
 	CodeDamaged      = "backup_damaged"
+	CodeNotAFile     = "not_a_file"
 	CodeNoSnapshot   = "no_snapshot"
 	CodeIncomplete   = "backup_incomplete" // the snapshot is there; some files could not be read
 	CodeFailed       = "backup_failed"
@@ -63,7 +64,9 @@ var symptoms = []struct {
 	{[]string{"connection refused", "no such host", "i/o timeout", "connection reset", "network is unreachable", "no route to host", "TLS handshake", "x509:", "tls:", "unexpected EOF", ": EOF", "server misbehaving",
 		"Service Unavailable", "Internal Server Error", "InternalError", "internal error", "SlowDown", "reduce your request rate", "502 Bad Gateway", "Gateway Timeout", "ServiceUnavailable", "net/http:", "broken pipe", "context deadline exceeded", "timeout awaiting"}, station.ErrUnavailable, CodeUnreachable,
 		"The store of %s cannot be reached or does not work; see that S3_ENDPOINT is right and answers."},
-	{[]string{"no matching ID found", "could not find snapshot", "no snapshot found", "not found in snapshot", "cannot dump file", "path "}, station.ErrNotFound, CodeNoSnapshot,
+	{[]string{"should be a file, but is a"}, station.ErrConflict, CodeNotAFile,
+		"That is no file in the snapshot at %s; ask for a folder as an archive."},
+	{[]string{"no matching ID found", "could not find snapshot", "no snapshot found", "not found in snapshot", "cannot dump file"}, station.ErrNotFound, CodeNoSnapshot,
 		"The repository at %s has no such snapshot, or that is not in it; list the backups again."},
 	{[]string{"/config: no such file or directory", "specified key does not exist", "NoSuchKey", "config file does not exist"}, station.ErrNotFound, CodeNoRepository,
 		"There is no repository at %s yet; it is made with the first backup."},
