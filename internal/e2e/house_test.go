@@ -26,6 +26,7 @@ var rooms = []struct{ room, may, why string }{
 	{"internal/replay", "", "the log knows bytes and offsets, nothing else"},
 	{"internal/terminal", "internal/station internal/vt internal/replay +", "a terminal knows no wire format: doors translate"},
 	{"internal/files", "internal/station +", "files are reached through one root, whoever asks"},
+	{"internal/files/watch", "internal/files internal/station +", "it knows homes by their folders, not who asks"},
 	{"internal/files/keeper", "internal/files internal/station internal/idmap internal/hostproc internal/keylock +", "the helper outlives the gateway, and sees a home as sandboxes do"},
 	{"internal/transfer", "internal/station internal/files +", "a client is outside: it knows the API, not who serves it"},
 	{"internal/guestapi", "internal/station +", "both sides of the socket link it"},
