@@ -6,7 +6,8 @@
 // One mark on the file system that the homes are on sees everything, in all mount
 // namespaces and through idmapped mounts, and however many folders there are.
 // Linux 5.17 tells a rename as one event; before that (5.9 at least) it is told
-// as a delete and a create. The kernel names the folder by its file handle; what
+// as a delete and a create, and several folders that are moved at once as an
+// overflow. The kernel names the folder by its file handle; what
 // its path is, the tree (tree.go) knows or finds by open_by_handle_at with
 // O_PATH. No name in a home is ever looked up through a link.
 //

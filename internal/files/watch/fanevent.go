@@ -72,6 +72,9 @@ func (f *fanotify) named(e event) error {
 	if err != nil || h == nil {
 		return err
 	}
+	if dir && e.mask&unix.FAN_MOVED_FROM != 0 {
+		f.foldersMoved[h]++
+	}
 	self := string(e.at.name) == "."
 	if e.mask&unix.FAN_MOVED_FROM != 0 { // maybe an exchange, whose other half was told first
 		f.renamed = append(f.renamed, renamed{h, at, e.at.clone(), dir, false})
@@ -154,6 +157,12 @@ func (f *fanotify) settle() {
 		}
 	}
 	f.renamed = f.renamed[:0]
+	for h, n := range f.foldersMoved {
+		if n > 1 { // what was told of the folders in them may be of where they are by now
+			f.w.overflowAll(func(o *home) bool { return o == h })
+		}
+	}
+	clear(f.foldersMoved)
 }
 
 // drop forgets a folder that is no more.

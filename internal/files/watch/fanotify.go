@@ -34,14 +34,16 @@ type fanotify struct {
 	// renamed are the names of the latest renames. The kernel may have merged one
 	// into an earlier one, so that the order says something wrong.
 	renamed []renamed
-	quit    chan struct{}
-	done    chan struct{}
+	// foldersMoved counts them, where the kernel does not say which they were.
+	foldersMoved map[*home]int
+	quit         chan struct{}
+	done         chan struct{}
 }
 
 // openFanotify watches the file system of a folder. old is for tests: as kernels
 // before 5.17 can.
 func openFanotify(w *Watcher, homes string, old bool) (*fanotify, error) {
-	f := &fanotify{w: w, old: old, tree: newTree(), buf: make([]byte, 256<<10), quit: make(chan struct{}), done: make(chan struct{})}
+	f := &fanotify{w: w, old: old, tree: newTree(), buf: make([]byte, 256<<10), foldersMoved: map[*home]int{}, quit: make(chan struct{}), done: make(chan struct{})}
 	fd, err := f.init()
 	if errors.Is(err, unix.EINVAL) && !old {
 		f.old = true

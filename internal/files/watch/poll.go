@@ -43,7 +43,7 @@ type poll struct {
 	ino    *inotify // nil: only looks
 	known  seen
 	told   map[files.Path]bool // since the last look, whether it is there; nil: too many
-	left   []change // names that were moved away lately
+	left   []change            // names that were moved away lately
 	looked bool
 	at     time.Time     // of the last look
 	took   time.Duration // the last look
