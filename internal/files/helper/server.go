@@ -270,7 +270,13 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Trailer", filesapi.TrailerPacked)
-	packed, err := s.home.Archive(r.Context(), p, format, w)
+	out := &begun{Writer: w}
+	packed, err := s.home.Archive(r.Context(), p, format, out)
+	if err != nil && !out.yes { // what was there before has gone or changed
+		w.Header().Del("Trailer")
+		s.answer(w, nil, err)
+		return
+	}
 	if err == nil {
 		var b []byte
 		if b, err = json.Marshal(packed); err == nil {
@@ -280,6 +286,17 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) {
 	}
 	s.log.Warn("an archive was cut off", "err", err)
 	panic(http.ErrAbortHandler)
+}
+
+// begun knows whether anything was written.
+type begun struct {
+	io.Writer
+	yes bool
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	b.yes = true
+	return b.Writer.Write(p)
 }
 
 func (s *server) search(w http.ResponseWriter, r *http.Request) {
