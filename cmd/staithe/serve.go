@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -109,9 +110,15 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer, log *slog.Logg
 	return p.gateway.Serve(ctx, ln)
 }
 
+// listen opens the port. Of a server that was killed it may be open for a moment
+// more, as its lock is held: see lockSoon.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
+	for end := time.Now().Add(lockPatience); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end) && ctx.Err() == nil; {
+		<-time.After(10 * time.Millisecond)
+		ln, err = lc.Listen(ctx, "tcp", addr)
+	}
 	switch {
 	case err == nil:
 		return ln, nil
