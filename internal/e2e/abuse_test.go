@@ -21,7 +21,7 @@ import (
 // tested nearer to where they are withstood; doc/security.md lists them all.
 
 // shellOutput runs a script in a session's shell and returns what it said.
-func shellOutput(t *testing.T, s *server, session, script string) string {
+func shellOutput(t testing.TB, s *server, session, script string) string {
 	t.Helper()
 	_, out := openTab(t, s.mux(session), wire.Open{Command: []string{"/bin/bash", "-c", "stty -opost; " + script}})
 	out.WaitExit(t)

@@ -27,6 +27,9 @@ const hexDigits = "0123456789ABCDEF"
 
 // String is the percent form.
 func (p Path) String() string {
+	if p.plain() {
+		return string(p)
+	}
 	var b strings.Builder
 	for i := 0; i < len(p); {
 		r, n := utf8.DecodeRuneInString(string(p[i:]))
@@ -42,6 +45,16 @@ func (p Path) String() string {
 		i += n
 	}
 	return b.String()
+}
+
+// plain says whether p is its own percent form, as most are.
+func (p Path) plain() bool {
+	for i := range len(p) {
+		if c := p[i]; c < ' ' || c > '~' || c == '%' {
+			return false
+		}
+	}
+	return true
 }
 
 // shown says whether a character may stand as it is: it neither controls
