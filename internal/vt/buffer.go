@@ -1,0 +1,128 @@
+package vt
+
+const tabWidth = 8
+
+// buffer is one of the two screens.
+type buffer struct {
+	rows        []*line     // the screen; after a resize there may be some below it
+	back        *scrollback // what is above
+	kept        int         // lines that there may be above
+	max         int         // lines that there may be in all
+	x, y        int
+	top, bottom int // the scroll region's first and last row
+	tabs        []bool
+	saved       savedCursor
+}
+
+// savedCursor is what DECSC keeps. As in xterm.js the row counts from the top of
+// the scrollback, and of the style only colours and flags are kept.
+type savedCursor struct {
+	x, y    int
+	fg, bg  uint32
+	charset *charset
+}
+
+func newBuffer(cols, rows, kept int) *buffer {
+	b := &buffer{back: &scrollback{}, kept: kept}
+	b.clear(cols, rows)
+	return b
+}
+
+// clear empties it; fill must follow before it is drawn on.
+func (b *buffer) clear(cols, rows int) {
+	b.rows = nil
+	b.back.clear()
+	b.max, b.back.max = rows+b.kept, b.kept
+	b.x, b.y, b.top, b.bottom = 0, 0, 0, rows-1
+	b.tabs = nil
+	b.tabStops(0, cols)
+}
+
+// fill makes an empty buffer's rows.
+func (b *buffer) fill(cols, rows int, with cell) {
+	if len(b.rows) > 0 {
+		return
+	}
+	for range rows {
+		b.rows = append(b.rows, newLine(cols, with))
+	}
+}
+
+// base is how many lines are above the screen.
+func (b *buffer) base() int { return b.back.len() }
+
+// tabStops sets a stop at each eighth column from from on.
+func (b *buffer) tabStops(from, cols int) {
+	if from > 0 && !b.tab(from) {
+		from = b.previousTab(from, cols)
+	}
+	for ; from < cols; from += tabWidth {
+		b.setTab(from, true)
+	}
+}
+
+func (b *buffer) tab(x int) bool { return x >= 0 && x < len(b.tabs) && b.tabs[x] }
+
+func (b *buffer) setTab(x int, on bool) {
+	if x >= len(b.tabs) {
+		if !on {
+			return
+		}
+		b.tabs = append(b.tabs, make([]bool, x+1-len(b.tabs))...)
+	}
+	b.tabs[x] = on
+}
+
+func (b *buffer) previousTab(x, cols int) int {
+	for x--; !b.tab(x) && x > 0; x-- {
+	}
+	return min(max(x, 0), cols-1)
+}
+
+func (b *buffer) nextTab(x, cols int) int {
+	for x++; !b.tab(x) && x < cols; x++ {
+	}
+	return min(x, cols-1)
+}
+
+// row is the line that the cursor is in.
+func (b *buffer) row() *line { return b.rows[b.y] }
+
+// scroll moves the scroll region up by one. At the screen's top the first line
+// goes to the scrollback.
+func (t *Terminal) scroll(wrapped bool) {
+	b := t.b
+	l := b.rows[b.top]
+	if b.top == 0 {
+		b.back.push(l, t.styles)
+	}
+	copy(b.rows[b.top:b.bottom], b.rows[b.top+1:b.bottom+1])
+	b.rows[b.bottom] = t.renew(l, blank(t.eraseID))
+	l.wrapped = wrapped
+}
+
+// renew makes a line that is no longer shown an empty one.
+func (t *Terminal) renew(l *line, fill cell) *line {
+	if cap(l.cells) < t.cols {
+		l.cells = make([]cell, t.cols)
+	}
+	l.cells = l.cells[:t.cols]
+	l.fill(fill)
+	l.wrapped = false
+	return l
+}
+
+// rotate moves rows from to to of the screen up by one, or down; the row that
+// comes free is empty.
+func (t *Terminal) rotate(from, to int, down bool, fill cell) {
+	rows := t.b.rows
+	if down {
+		l := t.renew(rows[to], fill)
+		copy(rows[from+1:to+1], rows[from:to])
+		rows[from] = l
+		return
+	}
+	l := t.renew(rows[from], fill)
+	copy(rows[from:to], rows[from+1:to+1])
+	rows[to] = l
+}

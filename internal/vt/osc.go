@@ -1,0 +1,168 @@
+package vt
+
+import "strings"
+
+// osc acts on an operating system command.
+func (t *Terminal) osc(id int, text string) {
+	switch id {
+	case 0:
+		t.setTitle(text)
+		t.icon = shortened(text)
+	case 1:
+		t.icon = shortened(text)
+	case 2:
+		t.setTitle(text)
+	case 4:
+		t.paletteOSC(text)
+	case 8:
+		t.hyperlink(text)
+	case 10, 11, 12:
+		t.specialOSC(id, text)
+	case 104:
+		t.restorePalette(text)
+	case 110, 111, 112:
+		t.colours.special[id-110] = nil
+	case 52: // reading the clipboard is refused: nobody is asked
+		_, what, _ := strings.Cut(text, ";")
+		t.parser.query = what == "?"
+	case 7:
+		if t.o.Cwd != nil {
+			t.o.Cwd(shortened(text))
+		}
+	case 133:
+		if t.o.Command != nil && text != "" {
+			t.o.Command(text[0], strings.TrimPrefix(shortened(text[1:]), ";"))
+		}
+	case 9, 99, 777:
+		t.notify(id, shortened(text))
+	}
+}
+
+func (t *Terminal) setTitle(text string) {
+	t.title = shortened(text)
+	if t.o.Title != nil {
+		t.o.Title(t.title)
+	}
+}
+
+// shortened is at most maxText bytes of a text.
+func shortened(s string) string {
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "")
+	}
+	return s
+}
+
+// notify is a message to the person: OSC 9;text (iTerm2), OSC 777;notify;title;body
+// (urxvt), OSC 99;metadata;text (kitty). OSC 9;4 is a progress bar and no message.
+func (t *Terminal) notify(id int, text string) {
+	if t.o.Notify == nil {
+		return
+	}
+	switch id {
+	case 9:
+		if text != "" && text != "4" && !strings.HasPrefix(text, "4;") {
+			t.o.Notify("", text)
+		}
+	case 777:
+		if rest, ok := strings.CutPrefix(text, "notify;"); ok {
+			title, body, _ := strings.Cut(rest, ";")
+			t.o.Notify(title, body)
+		}
+	case 99:
+		if _, body, ok := strings.Cut(text, ";"); ok && body != "" {
+			t.o.Notify("", body)
+		}
+	}
+}
+
+// Limits on links.
+const (
+	linksMax      = 4096
+	linkBytesMax  = 4 << 20
+	linksPatience = 10_000 // new ones that are refused before it is looked again for unused ones
+)
+
+// link is what OSC 8 gives text.
+type link struct{ id, uri string }
+
+// links are those in use, by number.
+type links struct {
+	byNumber map[uint32]link
+	byKey    map[link]uint32 // those with an id
+	next     uint32
+	bytes    int
+	limit    int
+	refused  int
+}
+
+// hyperlink is OSC 8;params;uri. Without a uri it ends the link.
+func (t *Terminal) hyperlink(text string) {
+	given, uri, ok := strings.Cut(text, ";")
+	given = strings.TrimSpace(given)
+	if !ok || uri == "" && given != "" {
+		return
+	}
+	t.attr.link = 0
+	if uri != "" && len(text) <= maxText {
+		id := ""
+		for p := range strings.SplitSeq(given, ":") {
+			if v, ok := strings.CutPrefix(p, "id="); ok {
+				id = v
+				break
+			}
+		}
+		t.attr.link = t.addLink(link{id, uri})
+	}
+	t.attr.update()
+	t.restyle()
+}
+
+// addLink numbers a link; 0 when there are too many.
+func (t *Terminal) addLink(l link) uint32 {
+	ls := &t.links
+	if ls.byNumber == nil {
+		ls.byNumber, ls.byKey, ls.limit = map[uint32]link{}, map[link]uint32{}, linksMax
+	}
+	if n, ok := ls.byKey[l]; ok && l.id != "" {
+		return n
+	}
+	if len(ls.byNumber) >= ls.limit || ls.bytes > linkBytesMax {
+		if ls.refused > 0 && ls.refused < linksPatience {
+			ls.refused++
+			return 0
+		}
+		t.collectLinks()
+		if ls.bytes > linkBytesMax {
+			ls.refused = 1
+			return 0
+		}
+		ls.refused = 0
+	}
+	ls.next++
+	ls.byNumber[ls.next] = l
+	ls.bytes += len(l.id) + len(l.uri)
+	if l.id != "" {
+		ls.byKey[l] = ls.next
+	}
+	return ls.next
+}
+
+// collectLinks forgets the links that nothing shows any more.
+func (t *Terminal) collectLinks() {
+	t.collectStyles()
+	used := map[uint32]bool{t.attr.link: true}
+	for _, s := range t.styles.all {
+		used[s.link] = true
+	}
+	t.normal.back.links(used)
+	ls := &t.links
+	for n, l := range ls.byNumber {
+		if !used[n] {
+			delete(ls.byNumber, n)
+			delete(ls.byKey, l)
+			ls.bytes -= len(l.id) + len(l.uri)
+		}
+	}
+	ls.limit = max(linksMax, 2*len(ls.byNumber))
+}

@@ -1,0 +1,295 @@
+package vt
+
+import "strconv"
+
+// painter writes what draws lines on an xterm.js.
+type painter struct {
+	t     *Terminal
+	out   []byte
+	last  style // in force over there
+	joint joint // with what the next character could join
+	x     int   // where the cursor is after a line
+}
+
+// text writes a control sequence, or part of one.
+func (p *painter) text(s string) {
+	p.out = append(p.out, s...)
+	p.joint = 0
+}
+
+// print writes what stands in one cell. A sequence that does nothing keeps it from
+// joining the cell before.
+func (p *painter) print(s string) {
+	for i, r := range s {
+		j, _, joins := measure(r, p.joint)
+		if i == 0 && joins {
+			p.text("\x1b[?0h")
+			j, _, _ = measure(r, 0)
+		}
+		p.joint = j
+	}
+	p.out = append(p.out, s...)
+}
+
+// csi writes a control sequence with one number; 1 is left out.
+func (p *painter) csi(n int, final byte) {
+	p.joint = 0
+	p.out = append(p.out, '\x1b', '[')
+	if n != 1 {
+		p.out = strconv.AppendInt(p.out, int64(n), 10)
+	}
+	p.out = append(p.out, final)
+}
+
+func (p *painter) at(x, y int) {
+	p.joint = 0
+	p.out = append(p.out, '\x1b', '[')
+	p.out = strconv.AppendInt(p.out, int64(y+1), 10)
+	p.out = append(p.out, ';')
+	p.out = strconv.AppendInt(p.out, int64(x+1), 10)
+	p.out = append(p.out, 'H')
+}
+
+// style brings a style into force.
+func (p *painter) style(s style) {
+	if s.link != p.last.link {
+		l := p.t.links.byNumber[s.link]
+		p.text("\x1b]8;")
+		if l.id != "" {
+			p.text("id=" + l.id)
+		}
+		p.text(";" + l.uri + "\x1b\\")
+	}
+	old := p.last
+	old.link = s.link
+	if s == old {
+		p.last = s
+		return
+	}
+	p.last = s
+	p.text("\x1b[0")
+	for _, f := range [...]struct {
+		on   bool
+		code string
+	}{
+		{s.fg&bold != 0, ";1"}, {s.bg&dim != 0, ";2"}, {s.bg&italic != 0, ";3"}, {s.fg&blink != 0, ";5"},
+		{s.fg&inverse != 0, ";7"}, {s.fg&invisible != 0, ";8"}, {s.fg&strike != 0, ";9"}, {s.bg&overline != 0, ";53"},
+	} {
+		if f.on {
+			p.text(f.code)
+		}
+	}
+	if s.fg&underline != 0 {
+		p.text(";4")
+		if kind := s.ext & underlineMask >> underlineShift; kind > underlineSingle {
+			p.out = append(p.out, ':', '0'+byte(kind))
+		}
+	}
+	p.colour(s.fg, 30)
+	p.colour(s.bg, 40)
+	p.colour(s.ext, 50)
+	p.out = append(p.out, 'm')
+	if s.bg&protected != 0 {
+		p.text("\x1b[1\"q")
+	}
+}
+
+// shown is the style of a cell as it is seen: what does not count is not there.
+func (p *painter) shown(c cell) style {
+	s := p.t.styles.of(c)
+	if s.bg&extended == 0 {
+		s.ext, s.link = 0, 0
+	}
+	return s
+}
+
+// colour writes the numbers of a colour; base is 30, 40 or, for underlines, 50.
+func (p *painter) colour(v uint32, base int) {
+	number := func(sep byte, n uint32) {
+		p.out = append(p.out, sep)
+		p.out = strconv.AppendUint(p.out, uint64(n), 10)
+	}
+	index := v & paletteMask
+	switch v & colourMask {
+	case colour16:
+		switch {
+		case base == 50:
+			p.text(";58;5")
+			number(';', index)
+		case index < 8:
+			number(';', uint32(base)+index)
+		default:
+			number(';', uint32(base)+60+index-8)
+		}
+	case colour256:
+		number(';', uint32(base)+8)
+		number(';', 5)
+		number(';', index)
+	case colourRGB:
+		number(';', uint32(base)+8)
+		number(';', 2)
+		number(';', v>>16&255)
+		number(';', v>>8&255)
+		number(';', v&255)
+	}
+}
+
+// erasable says whether erasing leaves cells of this style: with a background and
+// nothing else.
+func erasable(s style) bool { return s == s.erased() }
+
+// lines draws lines one below the other, from where the cursor is: column 0 of an
+// empty row of row fill. All but the last end with a line feed or by wrapping.
+func (p *painter) lines(lines []*line, top int) {
+	var fill style
+	if len(lines) > 0 && lines[0].wrapped && p.t.rows > 1 {
+		p.wrappedTop()
+	}
+	for i, l := range lines {
+		from := 0
+		if i > 0 && l.wrapped {
+			above := lines[i-1]
+			filler := p.toMargin(above, l)
+			from = p.wrapInto(l, &fill, top+i >= p.t.rows)
+			if s := p.shown(above.cells[p.t.cols-1]); filler && erasable(s) {
+				p.text("\x1b[A")
+				p.csi(p.t.cols, 'G')
+				p.style(s)
+				p.text("\x1b[X\x1b[B")
+				if from < p.t.cols {
+					p.csi(from+1, 'G')
+				} else { // behind the last column it comes only by printing
+					p.csi(1, 'G')
+					p.style(p.shown(l.cells[0]))
+					p.print(l.text(0))
+				}
+			}
+		} else if i > 0 {
+			p.style(style{})
+			p.text("\r\n")
+			fill = style{}
+		}
+		p.x = p.line(l, from, fill)
+	}
+}
+
+// wrappedTop makes the empty first row one that goes on with a line above, which
+// is not drawn: the mark moves with a row that was wrapped into.
+func (p *painter) wrappedTop() {
+	p.style(style{})
+	for range p.t.cols + 1 {
+		p.print(" ")
+	}
+	p.text("\x1b[S\x1b[H\x1b[X")
+}
+
+// line draws cells from a column on, where the cursor is. It returns the column
+// where it left the cursor, the number of columns after printing the last one.
+func (p *painter) line(l *line, from int, fill style) int {
+	cols, x := p.t.cols, from
+	for i := from; i < cols; {
+		c := l.cells[i]
+		s := p.shown(c)
+		if p.drawable(l, i) {
+			p.moveRight(i - x)
+			p.style(s)
+			p.print(l.text(i))
+			i += c.width()
+			x = i
+			if !l.measures(i - c.width()) {
+				p.csi(x+1, 'G')
+				x = min(x, cols-1)
+			}
+			continue
+		}
+		end := i + 1
+		for end < cols && !l.cells[end].content() && l.cells[end].style() == c.style() {
+			end++
+		}
+		if s != fill {
+			p.moveRight(i - x)
+			x = p.blanks(s, i, end)
+		}
+		i = end
+	}
+	return x
+}
+
+// drawable says whether a cell can be printed: half of a wide one cannot.
+func (p *painter) drawable(l *line, i int) bool {
+	c := l.cells[i]
+	return c.content() && (c.width() == 1 || c.width() == 2 && i+1 < p.t.cols && l.cells[i+1].stub())
+}
+
+// measures says whether a cell's text takes as many columns as the cell. xterm.js
+// can mix clusters up when lines are wrapped anew.
+func (l *line) measures(i int) bool {
+	if !l.cells[i].cluster() {
+		return true
+	}
+	var j joint
+	for _, r := range l.clusters[i] {
+		j, _, _ = measure(r, j)
+	}
+	return j.width() == l.cells[i].width()
+}
+
+// blanks draws empty cells, and returns where the cursor is.
+func (p *painter) blanks(s style, from, to int) int {
+	p.style(s)
+	if !erasable(s) { // they can only be printed
+		for range to - from {
+			p.print(" ")
+		}
+		return to
+	}
+	p.csi(to-from, 'X')
+	return from
+}
+
+func (p *painter) moveRight(n int) {
+	if n > 0 {
+		p.csi(n, 'C')
+	}
+}
+
+// toMargin brings the cursor behind the last column of a line that is drawn, so
+// that what comes next wraps. It says whether it printed a filler there.
+func (p *painter) toMargin(l, next *line) bool {
+	cols := p.t.cols
+	if p.x == cols {
+		return false
+	}
+	last := l.cells[cols-1]
+	s := p.shown(last)
+	if !last.content() && next.cells[0].width() == 2 && p.drawable(next, 0) && s == p.shown(next.cells[0]) {
+		p.csi(cols, 'G') // a wide character has no room here, and wraps by itself
+		return false
+	}
+	p.csi(cols, 'G')
+	p.style(s)
+	p.print(" ")
+	return true
+}
+
+// wrapInto begins a line that goes on with the one above, and mends what that
+// left there. It returns the column from which to go on drawing.
+func (p *painter) wrapInto(l *line, fill *style, scrolls bool) int {
+	first := l.cells[0]
+	s := p.shown(first)
+	p.style(s)
+	*fill = style{}
+	if scrolls {
+		*fill = s.erased()
+	}
+	if !p.drawable(l, 0) {
+		p.print(" ")
+		p.text("\r")
+		if *fill == s || erasable(s) {
+			p.csi(1, 'X')
+		}
+		return 0
+	}
+	p.print(l.text(0))
+	return first.width()
+}

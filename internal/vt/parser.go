@@ -1,0 +1,303 @@
+package vt
+
+import "unicode/utf8"
+
+// heldMax bounds what is kept back of a sequence that may be a query. A longer
+// one is neither acted on nor passed on.
+const heldMax = maxPayload
+
+// passAfter is how much of a sequence that can be no query is kept back.
+const passAfter = 4096
+
+// parser is the state between two bytes.
+type parser struct {
+	state   byte
+	params  params
+	collect uint32 // prefix and intermediates
+	joint   joint
+	before  joint // when the sequence began
+	open    bool  // the ESC that it began with ended another one
+	run     bool  // characters are being printed, one after the other
+
+	utf  [utf8.UTFMax]byte // an unfinished character
+	nutf int
+
+	str     str
+	query   bool   // the sequence that just ended was a query
+	quietST bool   // the ESC \ that may follow belongs to a query
+	instead []byte // what stands in its place
+
+	held     []byte // of an unfinished sequence, not passed on yet
+	passed   int    // bytes of it that were passed on already
+	overlong bool   // it is longer than heldMax: swallowed
+}
+
+func (p *parser) reset() {
+	p.state, p.collect, p.joint = ground, 0, 0
+	p.params.reset()
+	p.str.abort()
+}
+
+// pending says whether a sequence or character is unfinished.
+func (p *parser) pending() bool { return p.state != ground || p.nutf > 0 }
+
+// Unfinished is how many bytes at the end of what Filter returned belong to a
+// sequence that has not ended. A snapshot is of the moment before them.
+func (t *Terminal) Unfinished() int { return t.parser.passed }
+
+// feed draws in. With keep it appends to out what is no query.
+//
+// start is where in in the present sequence begins, -1 when that was in an earlier
+// call; in before mark was dealt with.
+func (t *Terminal) feed(in, out []byte, keep bool) []byte {
+	p := &t.parser
+	start, mark := -1, 0
+	for i := 0; i < len(in); {
+		if p.state == ground && p.nutf == 0 {
+			if j := printable(in, i); j > i {
+				t.printASCII(in[i:j])
+				i = j
+				continue
+			}
+			start, p.before, p.open = i, p.joint, false
+		}
+		code, n, ok := p.decode(in[i:])
+		i += n
+		if !ok {
+			if p.pending() {
+				continue
+			}
+			p.passed = 0 // a broken character: it goes out, and nobody shows it
+			out = p.release(out, keep)
+			continue
+		}
+		restart := code == 0x1B && p.state != ground
+		if restart { // what came before is over, whatever it was
+			t.step(code)
+			quiet := p.query || p.overlong
+			out, mark = p.settle(out, in, start, mark, i-n, keep)
+			start, p.before, p.quietST, p.open = i-n, 0, quiet, !quiet
+			continue
+		}
+		t.step(code)
+		if !p.pending() {
+			out, mark = p.settle(out, in, start, mark, i, keep)
+			start = -1
+		}
+	}
+	t.endRun()
+	if !p.pending() {
+		if keep {
+			out = append(out, in[mark:]...)
+		}
+		return out
+	}
+	if start < 0 {
+		start = 0
+	} else if keep {
+		out = append(out, in[mark:start]...)
+	}
+	return p.hold(out, in[max(start, mark):], keep)
+}
+
+// printable is the end of the ASCII text at i.
+func printable(in []byte, i int) int {
+	for i < len(in) && in[i]-0x20 < 0x5F {
+		i++
+	}
+	return i
+}
+
+// nothing stands for a query after a character: an ESC \ that ends no string.
+// What comes next must not join the character, nor REP repeat it. And it ends what
+// the query's ESC had ended.
+var nothing = []byte("\x1b\\")
+
+// settle is what happens when a sequence has ended before in[end].
+func (p *parser) settle(out, in []byte, start, mark, end int, keep bool) ([]byte, int) {
+	drop := p.query || p.overlong
+	instead := p.instead
+	p.query, p.quietST, p.overlong, p.instead, p.passed = false, false, false, p.instead[:0], 0
+	if !drop {
+		return p.release(out, keep), mark
+	}
+	p.held = p.held[:0]
+	if !keep {
+		return out, end
+	}
+	if start > mark {
+		out = append(out, in[mark:start]...)
+	}
+	if p.open || len(instead) == 0 && p.before != 0 {
+		out = append(out, nothing...)
+	}
+	return append(out, instead...), end
+}
+
+// release passes on what was kept back.
+func (p *parser) release(out []byte, keep bool) []byte {
+	if len(p.held) > 0 {
+		if keep {
+			out = append(out, p.held...)
+		}
+		p.held = p.held[:0]
+	}
+	return out
+}
+
+// hold keeps the beginning of a sequence back, or passes it on when it is long and
+// no query.
+func (p *parser) hold(out, part []byte, keep bool) []byte {
+	if !keep {
+		return out
+	}
+	if p.state >= escape && p.state <= csiIgnore { // controls in it were executed: they do not wait
+		if len(p.instead) > 0 {
+			if p.open {
+				out = append(out, nothing...)
+			}
+			out, p.before, p.open = append(out, p.instead...), 0, false
+		}
+		part = withoutControls(part)
+	}
+	p.instead = p.instead[:0]
+	if p.overlong {
+		return out
+	}
+	if p.passed == 0 && (len(p.held)+len(part) <= passAfter || p.mayAsk() && len(p.held)+len(part) <= heldMax) {
+		p.held = append(p.held, part...)
+		return out
+	}
+	if p.passed == 0 && p.mayAsk() {
+		p.held, p.overlong = p.held[:0], true
+		return out
+	}
+	p.passed += len(p.held) + len(part)
+	return append(p.release(out, keep), part...)
+}
+
+func withoutControls(part []byte) []byte {
+	var out []byte
+	for _, c := range part {
+		if c >= 0x20 || c == 0x18 || c == 0x1A || c == 0x1B {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// mayAsk says whether the unfinished sequence can become a query.
+func (p *parser) mayAsk() bool {
+	switch p.state {
+	case oscString:
+		return p.str.asks()
+	case dcsPassthrough:
+		return p.collect<<8|uint32(p.str.final) == identDECRQSS
+	case dcsIgnore, ignoredString:
+		return false
+	}
+	return true
+}
+
+// decode takes one code point from in. ok is false where there is none: bytes that
+// are no UTF-8 are dropped as xterm.js drops them, and a character at the end of
+// in that is not whole is remembered.
+func (p *parser) decode(in []byte) (code rune, n int, ok bool) {
+	if p.nutf == 0 {
+		if in[0] < utf8.RuneSelf {
+			return rune(in[0]), 1, true
+		}
+		if r, size := utf8.DecodeRune(in); r != utf8.RuneError || size > 1 {
+			return r, size, r != 0xFEFF
+		}
+	}
+	for n < len(in) {
+		c := in[n]
+		if p.nutf > 0 && c&0xC0 != 0x80 { // broken off; c is looked at again
+			p.nutf = 0
+			return 0, n, false
+		}
+		n++
+		if p.nutf == 0 && (c < 0xC0 || c >= 0xF8) {
+			return 0, n, false
+		}
+		p.utf[p.nutf] = c
+		p.nutf++
+		if p.nutf == sequenceLength(p.utf[0]) {
+			r, size := utf8.DecodeRune(p.utf[:p.nutf])
+			whole := size == p.nutf && r != 0xFEFF
+			p.nutf = 0
+			return r, n, whole
+		}
+	}
+	return 0, n, false
+}
+
+func sequenceLength(lead byte) int {
+	switch {
+	case lead < 0xE0:
+		return 2
+	case lead < 0xF0:
+		return 3
+	}
+	return 4
+}
+
+// step acts on one code point.
+func (t *Terminal) step(code rune) {
+	p := &t.parser
+	what := table[p.state][min(code, above)]
+	do := what >> 4
+	if do == doPrint {
+		t.printRune(code)
+		return
+	}
+	t.endRun()
+	next := what & 15
+	switch do {
+	case doExecute:
+		if p.state != ground && next != ground {
+			p.instead = append(p.instead, byte(code)) // lest it is lost with a query
+		}
+		t.execute(code)
+		p.joint = 0
+	case doParam:
+		switch code {
+		case ';':
+			p.params.next()
+		case ':':
+			p.params.nextSub()
+		default:
+			p.params.digit(int32(code - '0'))
+		}
+	case doCollect:
+		p.collect = p.collect<<8 | uint32(code)
+	case doClear:
+		p.clear()
+	case doCSI, doEscape:
+		next = t.dispatch(do, code, next)
+	default:
+		next = t.stringStep(do, code, next)
+	}
+	p.state = next
+}
+
+func (p *parser) clear() {
+	p.params.reset()
+	p.collect = 0
+}
+
+// dispatch is the end of a control or escape sequence.
+func (t *Terminal) dispatch(do byte, code rune, next byte) byte {
+	p := &t.parser
+	if !p.overlong {
+		ident := p.collect<<8 | uint32(code)
+		if do == doCSI {
+			t.csi(ident)
+		} else {
+			t.escape(ident)
+		}
+	}
+	p.joint = 0
+	return next
+}

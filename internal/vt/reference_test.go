@@ -1,0 +1,325 @@
+package vt
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// reference is @xterm/headless in a process of its own.
+type reference struct {
+	mu  sync.Mutex
+	in  io.WriteCloser
+	out io.Reader
+}
+
+type step struct {
+	Write  *string `json:"write,omitempty"`
+	Resize *[2]int `json:"resize,omitempty"`
+}
+
+func write(p []byte) step {
+	s := base64.StdEncoding.EncodeToString(p)
+	return step{Write: &s}
+}
+
+func resize(cols, rows int) step { return step{Resize: &[2]int{cols, rows}} }
+
+func (s step) apply(t *Terminal) {
+	if s.Resize != nil {
+		t.Resize(s.Resize[0], s.Resize[1])
+		return
+	}
+	b, err := base64.StdEncoding.DecodeString(*s.Write)
+	if err != nil {
+		panic(err)
+	}
+	t.Write(b)
+}
+
+type request struct {
+	Cols       int    `json:"cols"`
+	Rows       int    `json:"rows"`
+	Scrollback int    `json:"scrollback"`
+	Plain      bool   `json:"plain"`
+	Steps      []step `json:"steps"`
+}
+
+func startReference(t testing.TB) *reference {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Fatal("node is needed: the reference is xterm.js; `make setup-test` says how")
+	}
+	cmd := exec.Command("node", "../../web/tools/xterm-reference.mjs")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the reference: %v %s", err, errs.String())
+		}
+	})
+	return &reference{in: in, out: out}
+}
+
+// ask has the reference do the requests, and returns the terminals as text.
+func (r *reference) ask(t testing.TB, requests ...request) []string {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var buf []byte
+	for _, q := range requests {
+		b, err := json.Marshal(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf = append(binary.LittleEndian.AppendUint32(buf, uint32(len(b))), b...)
+	}
+	go r.in.Write(buf)
+	out := make([]string, len(requests))
+	for i := range out {
+		var head [4]byte
+		if _, err := io.ReadFull(r.out, head[:]); err != nil {
+			t.Fatalf("the reference has ended: %v", err)
+		}
+		b := make([]byte, binary.LittleEndian.Uint32(head[:]))
+		if _, err := io.ReadFull(r.out, b); err != nil {
+			t.Fatal(err)
+		}
+		out[i] = string(b)
+	}
+	return out
+}
+
+// dump is the terminal as the reference writes it.
+func (t *Terminal) dump(answers string, plain bool) string {
+	m := t.modes
+	bits := ""
+	for _, on := range []bool{m.insert, m.cursorKeys, m.keypad, m.paste, m.origin, m.reverseWrap, m.focus, m.sync, m.noWrap, t.hidden, t.newLine, t.blink == blinkOn} {
+		bits += map[bool]string{false: "0", true: "1"}[on]
+	}
+	screen := map[bool]string{false: "normal", true: "alt"}[t.Alternate()]
+	quote := func(s string) string {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		e.Encode(s)
+		return strings.NewReplacer("\\u2028", "\u2028", "\\u2029", "\u2029").Replace(strings.TrimSpace(b.String()))
+	}
+	if plain {
+		answers = ""
+	}
+	sets := ""
+	for _, c := range t.charsets {
+		sets += " " + charsetText(c)
+	}
+	out := []string{
+		"colours " + t.coloursText(),
+		fmt.Sprintf("size %dx%d %s modes %s cursor %s %s", t.cols, t.rows, screen, bits,
+			[]string{"-", "block", "underline", "bar"}[m.shape], []string{"-", "false", "true"}[m.blink]),
+		fmt.Sprintf("mouse %s %s attr %s", []string{"NONE", "X10", "VT200", "DRAG", "ANY"}[t.mouse],
+			[]string{"DEFAULT", "SGR", "SGR_PIXELS"}[t.encoding], t.styleText(t.attr, plain)),
+		fmt.Sprintf("charset %s level %d%s", charsetText(t.charset), t.level, sets),
+		fmt.Sprintf("title %s icon %s", quote(t.title), quote(t.icon)),
+		"answers " + quote(answers),
+		t.bufferText(t.normal, plain),
+	}
+	alt := ""
+	if t.Alternate() || !plain {
+		alt = t.bufferText(t.alt, plain)
+	}
+	return strings.Join(append(out, alt), "\n")
+}
+
+func (t *Terminal) coloursText() string {
+	var parts []string
+	for i := range 256 {
+		if c, ok := t.colours.palette[i]; ok {
+			parts = append(parts, fmt.Sprintf("%d=%d,%d,%d", i, c.R, c.G, c.B))
+		}
+	}
+	for i, c := range t.colours.special {
+		if c != nil {
+			parts = append(parts, fmt.Sprintf("%d=%d,%d,%d", 256+i, c.R, c.G, c.B))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func charsetText(c *charset) string {
+	if c == nil {
+		return "-"
+	}
+	var parts []string
+	for i, r := range c {
+		if r != 0 {
+			parts = append(parts, string(rune(i))+string(r))
+		}
+	}
+	sort.Strings(parts)
+	return strings.Join(parts, "")
+}
+
+func colourOf(v uint32) uint32 {
+	switch v & colourMask {
+	case 0:
+		return 0
+	case colourRGB:
+		return v & (colourMask | rgbMask)
+	}
+	return v & (colourMask | paletteMask)
+}
+
+func (t *Terminal) styleText(s style, plain bool) string {
+	name := ""
+	if s.bg&extended != 0 && s.link != 0 {
+		l := t.links.byNumber[s.link]
+		name = l.id + "|" + l.uri
+	}
+	ext := s.ext
+	if s.bg&extended == 0 {
+		ext = 0
+	}
+	if !plain {
+		return fmt.Sprintf("%d/%d/%d/%s", s.fg, s.bg, ext, name)
+	}
+	var under uint32
+	if s.fg&underline != 0 {
+		under = underlineSingle
+		if s.bg&extended != 0 {
+			under = max(ext&underlineMask>>underlineShift, 1)
+		}
+	}
+	if under == 0 && name == "" {
+		ext = 0
+	}
+	return fmt.Sprintf("%d:%d/%d:%d/%d:%d/%s", s.fg&^(colourMask|rgbMask|underline), colourOf(s.fg),
+		s.bg&^(colourMask|rgbMask|extended), colourOf(s.bg), under, colourOf(ext), name)
+}
+
+// behind says whether the cursor is behind the last column of a line of the
+// alternate screen: that the column is empty cannot be drawn then.
+func (t *Terminal) behind(l *line) bool {
+	return t.Alternate() && t.b.x == t.cols && t.b.row() == l
+}
+
+func (t *Terminal) lineText(l *line, plain bool) string {
+	var b strings.Builder
+	b.WriteString(map[bool]string{false: " ", true: ">"}[l.wrapped])
+	n := len(l.cells)
+	if plain {
+		n = t.cols
+	}
+	last := ""
+	for i, c := range l.cells[:n] {
+		st := t.styles.of(c)
+		s, width, text := t.styleText(st, plain), c.width(), l.text(i)
+		if plain {
+			before := 0
+			if i > 0 {
+				before = l.cells[i-1].width()
+			}
+			if c.stub() && before != 2 {
+				width = 1
+			}
+			if width == 2 && (i == n-1 || !l.cells[i+1].stub()) {
+				width, text = 1, ""
+			}
+			if width == 1 && text == "" && (s != t.styleText(st.erased(), true) || i == n-1 && t.behind(l)) {
+				text = " "
+			}
+		}
+		if s != last {
+			b.WriteString("{" + s + "}")
+		}
+		last = s
+		switch {
+		case text == "" && width == 0:
+			b.WriteString("‹")
+		case text == "":
+			b.WriteString("·")
+		default:
+			b.WriteString(text)
+			if width != 1 {
+				fmt.Fprintf(&b, "^%d", width)
+			}
+		}
+	}
+	return b.String()
+}
+
+func (t *Terminal) bufferText(b *buffer, plain bool) string {
+	var tabs []string
+	for x := range b.tabs {
+		if b.tabs[x] && (!plain || x < t.cols) {
+			tabs = append(tabs, fmt.Sprint(x))
+		}
+	}
+	saved := fmt.Sprintf("%d,%d %d/%d", b.saved.x, b.saved.y, b.saved.fg, b.saved.bg)
+	if plain {
+		saved = fmt.Sprintf("%d,%d %s", min(b.saved.x, t.cols-1), min(max(b.saved.y-b.base(), 0), t.rows-1),
+			t.styleText(style{fg: b.saved.fg, bg: b.saved.bg &^ extended}, true))
+	}
+	base := b.base()
+	if plain && b == t.alt { // after a resize xterm.js lets it scroll back
+		base = 0
+	}
+	head := fmt.Sprintf("base %d region %d-%d tabs %s saved %s %s", base, b.top, b.bottom, strings.Join(tabs, ","), saved, charsetText(b.saved.charset))
+	if b == t.b || !plain {
+		head += fmt.Sprintf(" cursor %d,%d", b.x, b.y)
+	}
+	rows := b.rows
+	if plain {
+		rows = rows[:min(t.rows, len(rows))]
+	}
+	out := []string{head}
+	for _, l := range slices.Concat(b.back.lines(b.base()-base, b.base(), t.styles), rows) {
+		out = append(out, t.lineText(l, plain))
+	}
+	return strings.Join(out, "\n")
+}
+
+// difference is the first line in which two dumps differ.
+func difference(ours, theirs string) string {
+	a, b := strings.Split(ours, "\n"), strings.Split(theirs, "\n")
+	for i := range max(len(a), len(b)) {
+		var x, y string
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return fmt.Sprintf("line %d\n ours  %q\n xterm %q", i, x, y)
+		}
+	}
+	return ""
+}
+
+func mustDecode(s string) []byte {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
