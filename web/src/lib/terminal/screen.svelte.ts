@@ -13,6 +13,7 @@ import { openLink } from './links'
 import { Mute } from './mute'
 import type { Sink } from './output'
 import type { Size } from './connection'
+import { WholeCharacters } from './whole'
 import type { Bytes } from './wire'
 
 export const FONT = '"JetBrains Mono Variable", ui-monospace, monospace'
@@ -45,6 +46,7 @@ export class Screen implements Sink {
   #webgl: WebglAddon | null = null
   #stopAsking: (() => void) | null = null
   #mute: Mute
+  #whole = new WholeCharacters()
   #writingPast = true
   #drawingPast = true
   #driver = false
@@ -95,7 +97,7 @@ export class Screen implements Sink {
         this.#updateMute()
       })
     }
-    this.term.write(bytes, done)
+    this.term.write(this.#whole.take(bytes), done)
   }
 
   reset(): void {
