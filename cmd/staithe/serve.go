@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"staithe/internal/auth"
 	"staithe/internal/config"
 	"staithe/internal/files/keeper"
+	"staithe/internal/files/watch"
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
 	"staithe/internal/image"
@@ -139,6 +141,7 @@ type program struct {
 	runtime *sandbox.Router
 	files   *keeper.Keeper
 	backups *backup.Engine
+	watch   *watch.Watcher
 	fleet   *fleet.Fleet
 	gateway *gateway.Gateway
 }
@@ -199,13 +202,16 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if err != nil {
 		return p, err
 	}
-	if p.backups, err = openBackups(ctx, cfg, data.path, instance, p.store, volumes, log); err != nil {
+	if p.watch, err = watch.Open(filepath.Join(data.path, "homes"), log); err != nil {
+		return p, err
+	}
+	if p.backups, err = openBackups(ctx, cfg, data.path, instance, p.store, volumes, p.watch, log); err != nil {
 		return p, err
 	}
 	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecker(images, noWayOut)}
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
-		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: &homeFiles{fleet: p.fleet, keeper: p.files, git: gitOf{data: data.path}}, Log: log, Page: web.Dist(), Version: version,
+		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: &homeFiles{fleet: p.fleet, keeper: p.files, git: gitOf{data: data.path}, watch: p.watch}, Log: log, Page: web.Dist(), Version: version,
 		Backups: &homeBackups{p.fleet, p.backups},
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
@@ -241,6 +247,9 @@ func (p *program) close() error {
 	var errs []error
 	if p.fleet != nil {
 		p.fleet.Close()
+	}
+	if p.watch != nil {
+		errs = append(errs, p.watch.Close())
 	}
 	if p.files != nil {
 		p.files.Close()

@@ -49,7 +49,7 @@ var rooms = []struct{ room, may, why string }{
 	{"internal/broker", "internal/station internal/auth internal/fleet +", "a door"},
 	{"internal/agents", "internal/station internal/auth internal/fleet +", "a door"},
 	{"internal/sshd", "internal/station internal/auth internal/fleet +", "a door"},
-	{"internal/gateway", "internal/station internal/wire internal/guestapi internal/auth internal/fleet internal/volume internal/config internal/files internal/preview internal/broker internal/agents +", "the door relays bytes it does not parse: no terminal, no guest, no store, no sandbox"},
+	{"internal/gateway", "internal/station internal/wire internal/guestapi internal/auth internal/fleet internal/volume internal/config internal/files internal/files/watch internal/preview internal/broker internal/agents +", "the door relays bytes it does not parse: no terminal, no guest, no store, no sandbox"},
 	{"internal/config", "", "settings are read before anything else exists"},
 	{"internal/e2e", "* +", "tests of the whole"},
 	{"web", "", "the built page"},

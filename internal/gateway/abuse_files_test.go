@@ -128,6 +128,9 @@ func TestAbuse06_FilesNeedTheirScope(t *testing.T) {
 		if r := op.try(narrow, "secret"); r.StatusCode != 403 || r.code() != "insufficient_scope" {
 			t.Errorf("another scope: %s %s: %d %s", op.method, op.path, r.StatusCode, r.body)
 		}
+		if strings.HasSuffix(op.path, "/watch") {
+			continue // for bob it is his own, and does not end; TestAbuse24_WatchOnlyTheOwnHome has it
+		}
 		if r := op.try(bob, "secret"); strings.Contains(string(r.body), "ada's") {
 			t.Errorf("bob: %s %s: %d %s", op.method, op.path, r.StatusCode, r.body)
 		}

@@ -66,6 +66,7 @@ func (g *Gateway) fileRoutes(a api) {
 	get(a, filesPath+"/git", "git-status", "What git says of the repository that a folder is in", homeFiles, g.gitStatus,
 		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGatewayTimeout)
 	g.streamRoutes(a)
+	g.watchRoutes(a)
 	g.uploadRoutes(a)
 }
 

@@ -17,6 +17,7 @@ import (
 	"staithe/internal/files"
 	"staithe/internal/files/filesapi"
 	"staithe/internal/files/helper"
+	"staithe/internal/files/watch"
 	"staithe/internal/station"
 	"staithe/internal/store"
 	"staithe/internal/volume"
@@ -34,6 +35,7 @@ type testFiles struct {
 
 	mu      sync.Mutex
 	clients map[station.ID]*filesapi.Client
+	watcher *watch.Watcher
 }
 
 func withFiles(f **testFiles) setting {
@@ -57,6 +59,23 @@ func newFilesBench(t testing.TB, settings ...setting) (*bench, *testFiles) {
 // Git is Files'.
 func (f *testFiles) Git(_ context.Context, _ station.ID, folder []byte) (git.Status, error) {
 	return git.Status{Repository: folder, Branch: "a\x1b[31mb", Entries: []git.Entry{{Path: []byte("d/a\n\xff"), Code: " M"}}}, nil
+}
+
+// Watch is Files'.
+func (f *testFiles) Watch(ctx context.Context, user station.ID, below files.Path) (FileChanges, error) {
+	if _, err := f.Helper(ctx, user); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watcher == nil {
+		var err error
+		if f.watcher, err = watch.Open(filepath.Join(f.dir, "homes"), slog.New(slog.DiscardHandler)); err != nil {
+			return nil, err
+		}
+		f.t.Cleanup(func() { f.watcher.Close() })
+	}
+	return f.watcher.Watch(ctx, user, f.home(user), below)
 }
 
 // home is a user's folder.

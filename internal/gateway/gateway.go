@@ -16,6 +16,7 @@ import (
 
 	"staithe/internal/auth"
 	"staithe/internal/config"
+	"staithe/internal/files"
 	"staithe/internal/files/filesapi"
 	"staithe/internal/fleet"
 	"staithe/internal/guestapi"
@@ -57,6 +58,8 @@ type Files interface {
 	// Git says what git does of the repository that a folder is in, given from the
 	// home's top.
 	Git(ctx context.Context, user station.ID, folder []byte) (git.Status, error)
+	// Watch tells what changes below a folder; from its return on nothing is missed.
+	Watch(ctx context.Context, user station.ID, below files.Path) (FileChanges, error)
 }
 
 // Check is one part that GET /readyz asks.
@@ -115,6 +118,7 @@ type Gateway struct {
 	timing   timing
 	metrics  *metrics
 	live     *registry
+	watches  counts                  // of files
 	own      atomic.Pointer[origins] // known for certain once Serve listens
 	handler  http.Handler
 }

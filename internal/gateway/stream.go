@@ -63,6 +63,7 @@ type stream struct {
 	// control sets deadlines and flushes.
 	control *http.ResponseController
 	end     func()
+	ended   <-chan struct{} // closed when the right or the server ends
 }
 
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who caller) (*stream, error) {
@@ -75,7 +76,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who caller) (*s
 		g.live.remove(l)
 		return nil, err
 	}
-	s := &stream{g: g, w: w, who: who, control: http.NewResponseController(w)}
+	s := &stream{g: g, w: w, who: who, ended: l.ended, control: http.NewResponseController(w)}
 	// The client may take long; one that is gone is found by its writes.
 	if err := s.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		g.live.remove(l)
