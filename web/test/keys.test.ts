@@ -32,8 +32,10 @@ describe('keys', () => {
     expect(press('KeyT', 'as')).toEqual({ do: 'new' })
     expect(press('ArrowLeft', 'cs')).toEqual({ do: 'step', by: -1 })
     expect(press('KeyB', 'as')).toEqual({ do: 'bar' })
+    expect(press('KeyF', 'as')).toEqual({ do: 'files' })
+    expect(press('KeyF', 'cs')).toEqual({ do: 'find' })
     expect(press('Digit3', 'a')).toEqual({ do: 'go', index: 2 })
-    for (const [code, mods] of [['KeyT', 'c'], ['KeyW', 'c'], ['KeyC', 'c'], ['KeyF', 'as'], ['KeyB', 'a'], ['KeyB', 'c'], ['KeyB', 'cs'], ['Digit3', 'ca'], ['KeyT', 'csa'], ['KeyT', 'csm']]) {
+    for (const [code, mods] of [['KeyT', 'c'], ['KeyF', 'a'], ['KeyF', 'csa'], ['KeyW', 'c'], ['KeyC', 'c'], ['KeyB', 'a'], ['KeyB', 'c'], ['KeyB', 'cs'], ['Digit3', 'ca'], ['KeyT', 'csa'], ['KeyT', 'csm']]) {
       expect(press(code!, mods)).toBeNull()
     }
   })

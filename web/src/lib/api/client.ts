@@ -39,20 +39,27 @@ function fallback(status: number): string {
   return 'The server refused that. Reload the page and try again.'
 }
 
-export async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** Sends what is no JSON or has headers of its own. Throws a Problem when the server refuses or does not answer. */
+export async function send(path: string, init: RequestInit = {}): Promise<Response> {
   let response: Response
   try {
-    response = await fetch(`/api/v1${path}`, {
-      method,
-      headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
-      credentials: 'same-origin',
-      cache: 'no-store',
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    })
-  } catch {
+    response = await fetch(`/api/v1${path}`, { credentials: 'same-origin', cache: 'no-store', ...init })
+  } catch (error) {
+    // Who called it off knows.
+    if (init.signal?.aborted) throw error
     throw new Problem(0, 'unreachable', 'The server does not answer. Check your network, then try again.')
   }
   if (!response.ok) throw await readProblem(response)
+  return response
+}
+
+export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const response = await send(path, {
+    method,
+    headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(signal ? { signal } : {}),
+  })
   if (response.status === 204) return undefined as T
   const text = await response.text()
   return (text ? JSON.parse(text) : undefined) as T

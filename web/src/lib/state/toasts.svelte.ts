@@ -2,9 +2,17 @@ export interface Toast {
   id: number
   text: string
   kind: 'problem' | 'done'
+  /** What can be done about it, such as undoing it. */
+  action?: ToastAction
+}
+
+export interface ToastAction {
+  label: string
+  run: () => void
 }
 
 const SHOWN_MS = 7000
+const ACTION_MS = 15_000
 
 /** Short notices at the page's edge. */
 class Toasts {
@@ -15,20 +23,20 @@ class Toasts {
     this.#add(text, 'problem')
   }
 
-  done(text: string): void {
-    this.#add(text, 'done')
+  done(text: string, action?: ToastAction): void {
+    this.#add(text, 'done', action)
   }
 
   dismiss(id: number): void {
     this.list = this.list.filter((toast) => toast.id !== id)
   }
 
-  #add(text: string, kind: Toast['kind']): void {
-    // The same sentence twice in a row says nothing new.
-    if (this.list.at(-1)?.text === text) return
+  #add(text: string, kind: Toast['kind'], action?: ToastAction): void {
+    // The same sentence twice in a row says nothing new, unless it offers something.
+    if (this.list.at(-1)?.text === text && !action) return
     const id = ++this.#next
-    this.list = [...this.list.slice(-2), { id, text, kind }]
-    setTimeout(() => this.dismiss(id), SHOWN_MS)
+    this.list = [...this.list.slice(-2), { id, text, kind, ...(action ? { action } : {}) }]
+    setTimeout(() => this.dismiss(id), action ? ACTION_MS : SHOWN_MS)
   }
 }
 

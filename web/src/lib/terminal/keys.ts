@@ -15,7 +15,7 @@ export function arrow(which: Arrow, applicationMode: boolean, ctrl: boolean): st
 }
 
 export type Command =
-  | { do: 'new' | 'close' | 'find' | 'copy' | 'bar' }
+  | { do: 'new' | 'close' | 'find' | 'copy' | 'bar' | 'files' }
   | { do: 'step'; by: 1 | -1 }
   | { do: 'go'; index: number }
 
@@ -38,7 +38,7 @@ export function shortcut(event: KeyboardEvent): Command | null {
     case 'ArrowRight':
       return { do: 'step', by: 1 }
     case 'KeyF':
-      return ctrlKey ? { do: 'find' } : null
+      return { do: ctrlKey ? 'find' : 'files' }
     case 'KeyB':
       return altKey ? { do: 'bar' } : null
     case 'KeyC':

@@ -12,6 +12,7 @@ import type { Verdict } from './verdict'
 import { SUBPROTOCOL } from './wire'
 import type { Bytes, Tab } from './wire'
 import { focusBar } from '$lib/state/focus'
+import { drawer } from '$lib/state/drawer.svelte'
 import { settings } from '$lib/state/settings.svelte'
 import { toasts } from '$lib/state/toasts.svelte'
 
@@ -232,6 +233,7 @@ export class Workspace {
     if (command.do === 'new') this.newTab()
     else if (command.do === 'find') this.finding = true
     else if (command.do === 'bar') focusBar()
+    else if (command.do === 'files') drawer.byKey()
     else if (command.do === 'step') this.step(command.by)
     else if (command.do === 'go' && this.tabs[command.index]) this.activate(this.tabs[command.index]!.tab)
     else if (command.do === 'close' && this.activeTab) void this.close(this.activeTab)
