@@ -15,6 +15,8 @@ echo "== $KILLS kills of gateways, guests, runtimes and ways out, a random seed"
 STAITHE_SOAK_KILLS=$KILLS go test -count=1 -v -timeout 12h -run 'TestAbuse40_Chaos' ./internal/e2e | grep -vE '^ *time='
 echo "== 200 kills of gateway and files helper under writes, uploads and moves, a random seed"
 STAITHE_SOAK_FILE_KILLS=200 go test -count=1 -v -timeout 2h -run 'TestAbuse40_FilesUnderKills' ./internal/e2e | grep -vE '^ *time='
+echo "== a file of 10 GiB"
+STAITHE_SOAK_UPLOAD_MB=10240 go test -count=1 -v -timeout 2h -run 'TestLargeFilesTakeLittleMemory' ./internal/e2e | grep -vE '^ *time='
 echo "== $FRAMES random frames"
 STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 2h -run 'TestKilledWhilePlacing' ./internal/files
 STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_RandomFrames' ./internal/guest

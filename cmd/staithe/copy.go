@@ -108,12 +108,20 @@ off goes on by itself; after ctrl-c, the same command goes on where it was.
 				err = k.download(cmd.Context(), src, target)
 			}
 			if err != nil {
-				return err
+				return interrupted(cmd.Context(), err)
 			}
 		}
 		return nil
 	}
 	return c
+}
+
+// interrupted is err, or what to do after ctrl-c.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return station.Errorf(station.ErrUnavailable, "interrupted", "Interrupted; the same command goes on where it was.")
 }
 
 // copier copies the sources of one command.
@@ -136,8 +144,11 @@ func (k copier) upload(ctx context.Context, src string, to files.Path) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", transfer.Quote(src), bare(err))
 	}
-	if info.IsDir() && !k.recursive {
+	switch {
+	case info.IsDir() && !k.recursive:
 		return needsR(src)
+	case !info.IsDir() && !info.Mode().IsRegular(): // a FIFO would never end
+		return station.Errorf(station.ErrInvalid, "not_a_file", "%s is neither file nor folder.", transfer.Quote(src))
 	}
 	there, err := k.Client.Follow(ctx, to)
 	isFolder := err == nil && there.Kind == files.KindFolder
@@ -231,7 +242,7 @@ TARGET has stays, unless --delete is given; in the home it goes to the trash.`,
 			err = j.SyncDown(cmd.Context(), from, args[1], o)
 		}
 		if err != nil {
-			return err
+			return interrupted(cmd.Context(), err)
 		}
 		j.Progress.Print(cmd.OutOrStdout(), fmt.Sprintf("%d the same, %d sent, %d taken away", same, sent, gone))
 		return nil

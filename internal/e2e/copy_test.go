@@ -3,158 +3,16 @@ package e2e
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sort"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"staithe/internal/hostproc"
 )
-
-// laptop is another machine's command line, with a folder to work in.
-type laptop struct {
-	t   testing.TB
-	s   *server
-	dir string
-}
-
-func (s *server) laptop(t testing.TB) *laptop {
-	return &laptop{t, s, t.TempDir()}
-}
-
-// command is a staithe command in the laptop's folder.
-func (l *laptop) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(binary, args...)
-	cmd.Dir = l.dir
-	cmd.Env = append(os.Environ(), "STAITHE_URL="+l.s.base, "STAITHE_TOKEN="+l.s.token, "HOME="+l.dir, "XDG_CACHE_HOME="+l.dir+"/.cache")
-	return cmd
-}
-
-// run wants that a command does well, and returns what it wrote.
-func (l *laptop) run(args ...string) string {
-	l.t.Helper()
-	cmd := l.command(args...)
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		l.t.Fatalf("staithe %q: %v\n%s%s", args, err, out, errs.String())
-	}
-	return string(out)
-}
-
-// refused wants that a command does not do well, with a text on standard error.
-func (l *laptop) refused(text string, args ...string) {
-	l.t.Helper()
-	out, err := l.command(args...).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), text) || bytes.ContainsAny(out, "\x1b\x07") {
-		l.t.Errorf("staithe %q: %v, not %q but %q", args, err, text, out)
-	}
-}
-
-// put makes a file, with its folders.
-func (l *laptop) put(name, content string, mode os.FileMode) {
-	l.t.Helper()
-	p := filepath.Join(l.dir, name)
-	at := time.Date(2020, 1, 2, 3, 4, 5, len(content), time.UTC)
-	err := os.MkdirAll(filepath.Dir(p), 0o755)
-	if err == nil {
-		err = os.WriteFile(p, []byte(content), mode)
-	}
-	if err == nil {
-		err = os.Chmod(p, mode)
-	}
-	if err == nil {
-		err = os.Chtimes(p, at, at)
-	}
-	if err != nil {
-		l.t.Fatal(err)
-	}
-}
-
-// tree says all that is to be kept of a folder: names, kinds, modes, times of
-// files, targets, contents.
-func tree(t testing.TB, dir string) string {
-	t.Helper()
-	var lines []string
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return err
-		}
-		line := fmt.Sprintf("%q %v", rel, info.Mode())
-		switch {
-		case info.Mode().IsRegular():
-			c, err := os.ReadFile(p)
-			if err != nil {
-				return err
-			}
-			line += fmt.Sprintf(" %v %x", info.ModTime().UnixNano(), c)
-		case info.Mode()&fs.ModeSymlink != 0:
-			target, err := os.Readlink(p)
-			if err != nil {
-				return err
-			}
-			line = fmt.Sprintf("%q -> %q", rel, target)
-		}
-		lines = append(lines, line)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sort.Strings(lines)
-	return strings.Join(lines, "\n")
-}
-
-// same wants that two folders are the same.
-func same(t testing.TB, a, b string) {
-	t.Helper()
-	if x, y := tree(t, a), tree(t, b); x != y {
-		t.Errorf("%s is\n%s\nbut %s is\n%s", a, x, b, y)
-	}
-}
-
-// nasty makes a folder with everything that copying can get wrong.
-func (l *laptop) nasty(name string) {
-	l.t.Helper()
-	for i, n := range []string{"plain", "with space", "$(touch pwned)", "-rf", "a\nb", "\x1b]0;pwned\x07", "caf\xe9", "100%", "%41", ":colon", "deep/er/f", "é\u202e"} {
-		l.put(name+"/"+n, strings.Repeat("x", i), []os.FileMode{0o644, 0o755, 0o600, 0o444}[i%4])
-	}
-	l.put(name+"/large", string(bytes.Repeat([]byte("0123456789"), 300_000)), 0o640)
-	for target, link := range map[string]string{"/etc/passwd": "absolute", "../..": "up", "nothing \x1b[31m": "dangling", "deep": "folder"} {
-		if err := os.Symlink(target, filepath.Join(l.dir, name, link)); err != nil {
-			l.t.Fatal(err)
-		}
-	}
-	for _, d := range []string{"empty", "closed"} {
-		if err := os.Mkdir(filepath.Join(l.dir, name, d), 0o755); err != nil {
-			l.t.Fatal(err)
-		}
-	}
-	l.put(name+"/closed/f", "in there", 0o600)
-	if err := os.Chmod(filepath.Join(l.dir, name, "closed"), 0o500); err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { // or it cannot be removed
-		filepath.WalkDir(l.dir, func(p string, d fs.DirEntry, err error) error {
-			if d != nil && d.IsDir() {
-				os.Chmod(p, 0o700)
-			}
-			return nil
-		})
-	})
-}
 
 func TestCopyThereAndBack(t *testing.T) {
 	s := serve(t)
@@ -185,6 +43,10 @@ func TestCopyThereAndBack(t *testing.T) {
 	if c, err := os.ReadFile(filepath.Join(l.dir, "renamed")); err != nil || string(c) != "two" {
 		t.Errorf("%q %v", c, err)
 	}
+	if err := syscall.Mkfifo(filepath.Join(l.dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.refused("neither file nor folder", "cp", "fifo", ":")
 	l.refused("is a folder; give -r", "cp", "src", ":")
 	l.refused("is a folder; give -r", "cp", ":src", ".")
 	l.refused("is no folder", "cp", "f", "renamed", ":made/f")
@@ -233,15 +95,6 @@ func TestAbuse27_NamesOnTheCommandLine(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(l.dir, "pwned")); err == nil {
 		t.Error("a name was executed")
-	}
-}
-
-// ended waits until all that a command wrote was read.
-func (c *console) ended() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.over {
-		c.cond.Wait()
 	}
 }
 
@@ -337,18 +190,21 @@ func TestCopySurvivesKills(t *testing.T) {
 	// The command itself is killed; another run goes on.
 	for _, c := range []struct {
 		grows, final string
+		by           os.Signal
 		args         []string
 	}{
-		{filepath.Join(s.home(), ".local/share/staithe/staging/uploads/*"), filepath.Join(s.home(), "later"), []string{"cp", "large", ":later"}},
-		{filepath.Join(l.dir, ".staithe-*.part"), filepath.Join(l.dir, "later"), []string{"cp", ":up", "later"}},
+		{filepath.Join(s.home(), ".local/share/staithe/staging/uploads/*"), filepath.Join(s.home(), "later"), os.Kill, []string{"cp", "large", ":later"}},
+		{filepath.Join(s.home(), ".local/share/staithe/staging/uploads/*"), filepath.Join(s.home(), "last"), os.Interrupt, []string{"cp", "large", ":last"}},
+		{filepath.Join(l.dir, ".staithe-*.part"), filepath.Join(l.dir, "later"), os.Kill, []string{"cp", ":up", "later"}},
+		{filepath.Join(l.dir, ".staithe-*.part"), filepath.Join(l.dir, "last"), os.Interrupt, []string{"cp", ":up", "last"}},
 	} {
 		cmd := l.command(c.args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		grown(t, c.grows, 20<<20)
-		cmd.Process.Kill()
-		cmd.Wait() // "signal: killed"
+		cmd.Process.Signal(c.by)
+		cmd.Wait() // with an error
 		if _, err := os.Lstat(c.final); err == nil {
 			t.Errorf("%q: half a file", c.args)
 		}
@@ -382,7 +238,7 @@ func inode(t testing.TB, pattern string) (ino uint64) {
 // many.
 func grown(t testing.TB, pattern string, bytes int64) int64 {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(time.Minute + time.Duration(bytes>>20)*100*time.Millisecond)
 	for time.Now().Before(deadline) {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
@@ -417,4 +273,75 @@ func TestCopySaysHowFarItIs(t *testing.T) {
 		t.Errorf("the line was not taken away: %q", got)
 	}
 	s.arrived("large", large)
+}
+
+// A file of any size takes little memory, on both sides. It is as long as
+// STAITHE_SOAK_UPLOAD_MB says.
+func TestLargeFilesTakeLittleMemory(t *testing.T) {
+	const most = 64 << 10 // KiB that a process may grow
+	mb := int64(300)
+	if v := os.Getenv("STAITHE_SOAK_UPLOAD_MB"); v != "" {
+		var err error
+		if mb, err = strconv.ParseInt(v, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := serve(t)
+	l := s.laptop(t)
+	large := filepath.Join(l.dir, "large")
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, mb<<20); err != nil {
+		t.Fatal(err)
+	}
+	l.run("ls")
+	gateway, helper := peak(t, s.cmd.Process.Pid), peak(t, s.helper())
+	begun := time.Now()
+	cmd := l.command("cp", large, ":large")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	grown(t, filepath.Join(s.home(), ".local/share/staithe/staging/uploads/*"), mb<<20*9/10)
+	client := peak(t, cmd.Process.Pid) // nearly at its end
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(s.home(), "large")); err != nil || info.Size() != mb<<20 {
+		t.Fatalf("%v %v", info, err)
+	}
+	took := time.Since(begun)
+	gateway, helper = peak(t, s.cmd.Process.Pid)-gateway, peak(t, s.helper())-helper
+	t.Logf("%d MiB in %v; gateway and helper grew by %d and %d KiB, the command had %d", mb, took.Round(time.Millisecond), gateway, helper, client)
+	if gateway > most || helper > most || client > most+(32<<10) {
+		t.Error("that is too much")
+	}
+}
+
+// helper is the process id of the one files helper.
+func (s *server) helper() int {
+	s.t.Helper()
+	records, err := filepath.Glob(filepath.Join(s.data, "files", "*", "record.json"))
+	if err != nil || len(records) != 1 {
+		s.t.Fatalf("%v %v", records, err)
+	}
+	rec, err := hostproc.ReadRecord[hostproc.Process](records[0])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return rec.PID
+}
+
+// peak is the most memory that a process had, in KiB.
+func peak(t testing.TB, pid int) (kb int64) {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		t.Fatal(err)
+	}
+	return kb
 }
