@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"staithe/internal/lockdown"
 )
 
 // openFiles is enough for the deepest trees of a few requests at once.
@@ -53,7 +56,16 @@ func lockDown(cfg *Config) (held []string, err error) {
 			return nil, fmt.Errorf("give up root: %w", err)
 		}
 		held = append(held, "root", "namespaces", "uid")
+	} else if err := lockdown.Folder(cfg.Home); err == nil {
+		held = append(held, "landlock")
+	} else if !errors.Is(err, errors.ErrUnsupported) {
+		return nil, fmt.Errorf("landlock: %w", err)
 	}
+	// Nothing here starts a program, reaches anybody, or changes what it sees.
+	if err := (lockdown.Filter{Calls: slices.Concat(lockdown.Outside, lockdown.Exec), Processes: true, Everyone: true}).Apply(); err != nil {
+		return nil, err
+	}
+	held = append(held, "seccomp")
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("not dumpable: %w", err)
 	}

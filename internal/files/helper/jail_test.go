@@ -141,7 +141,7 @@ func TestAbuse24_Jail(t *testing.T) {
 	const uidRange = 7
 	p := start(t, dir, uidRange, 0)
 	h := must[filesapi.Health](&p.bench, "GET", filesapi.PathHealth, nil, nil)
-	if strings.Join(h.Jail, " ") != "no_new_privs root namespaces uid" {
+	if strings.Join(h.Jail, " ") != "no_new_privs root namespaces uid seccomp" {
 		t.Errorf("%+v", h)
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
@@ -151,7 +151,7 @@ func TestAbuse24_Jail(t *testing.T) {
 	id := fmt.Sprint(station.HostUID(uidRange, station.SandboxUID))
 	four := strings.Repeat("\t"+id, 4)
 	for _, line := range []string{"Uid:" + four, "Gid:" + four, "CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
-		"CapEff:\t0000000000000000", "Groups:\t ", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"} {
+		"CapEff:\t0000000000000000", "Groups:\t ", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
 		if !strings.Contains(string(status), line+"\n") {
 			t.Errorf("no %q in\n%s", line, status)
 		}
@@ -189,7 +189,7 @@ func TestAbuse24_Jail(t *testing.T) {
 // Without root a helper serves as it was started.
 func TestUnjailed(t *testing.T) {
 	p := start(t, t.TempDir(), -1, 0)
-	if h := must[filesapi.Health](&p.bench, "GET", filesapi.PathHealth, nil, nil); strings.Join(h.Jail, " ") != "no_new_privs" {
+	if h := must[filesapi.Health](&p.bench, "GET", filesapi.PathHealth, nil, nil); strings.Join(h.Jail, " ") != "no_new_privs seccomp" && strings.Join(h.Jail, " ") != "no_new_privs landlock seccomp" {
 		t.Errorf("%+v", h)
 	}
 	must[files.Entry](&p.bench, "PUT", filesapi.PathContent, path("f"), "content")

@@ -1,7 +1,7 @@
-package jail
+package lockdown
 
 import "golang.org/x/sys/unix"
 
 const auditArch = unix.AUDIT_ARCH_AARCH64
 
-var forbiddenHere []uint32
+var forkHere []uint32
