@@ -328,5 +328,9 @@ func (e *Engine) place() string {
 	if e.o.Bucket.Name != "" {
 		return e.o.Bucket.String()
 	}
-	return "this server's own disk"
+	return ownDisk
 }
+
+// ownDisk is where backups are without a bucket. People of the workstation need
+// not know the server's folders.
+const ownDisk = "this server's own disk"

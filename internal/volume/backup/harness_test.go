@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"staithe/internal/station"
+	"staithe/internal/volume/capture"
 	"staithe/internal/volume/jail"
 	"staithe/internal/volume/restic"
 )
@@ -19,6 +21,20 @@ import (
 func TestMain(m *testing.M) {
 	if os.Args[0] == "staithe-backup" {
 		os.Exit(jail.Main())
+	}
+	if os.Getenv(writerEnv) != "" {
+		if err := writeForever(os.Args[1], os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == capture.Word {
+		if err := capture.Main(os.Args[2], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	os.Exit(m.Run())
 }
@@ -87,6 +103,16 @@ func newBench(t *testing.T, set func(*Options)) *bench {
 	b.home = filepath.Join(data, "homes", string(b.ws.ID))
 	if err := os.MkdirAll(b.home, 0o700); err != nil {
 		t.Fatal(err)
+	}
+	for _, dir := range []string{filepath.Dir(data), data, filepath.Dir(b.home)} { // for programs of the home's user
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(b.home, station.SandboxUID, station.SandboxUID); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.o = Options{Data: data, Host: "staithe-test", Program: program, Launcher: self, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Timing: quick,
 		Homes: func(context.Context) ([]station.Workstation, error) { return []station.Workstation{b.ws}, nil },

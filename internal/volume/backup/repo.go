@@ -79,6 +79,7 @@ func Repo(o RepoOptions, id station.ID) (*restic.Repo, error) {
 		}
 	} else {
 		r.Path = filepath.Join(o.Data, reposDir, string(id))
+		r.Place = ownDisk
 		folders = append(folders, r.Path)
 	}
 	for _, d := range folders {

@@ -2,12 +2,11 @@ package backup
 
 import (
 	"context"
-	"path"
 	"strings"
 
 	"staithe/internal/station"
+	"staithe/internal/volume/capture"
 	"staithe/internal/volume/jail"
-	"staithe/internal/volume/restic"
 )
 
 // source is what a unit keeps.
@@ -33,30 +32,17 @@ type prepared struct {
 
 // rule leaves something out.
 type rule struct {
-	pattern string // from the home's top; * and ? within a name
+	pattern string // as capture.Match has it
 	why     string
 }
+
+func (r rule) match(p string) bool { return capture.Match(r.pattern, p) }
 
 // usual are the rules for every home. They are few: whoever wonders finds what is
 // missing by reading three lines.
 var usual = []rule{
 	{".cache/*", "Programs make their caches again."},
 	{".local/share/staithe/staging/*", "What is being uploaded or written has no name yet."},
-}
-
-// match says whether a path, or a folder that it is in, is left out.
-func (r rule) match(p string) bool {
-	parts := strings.Split(r.pattern, "/")
-	names := strings.SplitN(p, "/", len(parts)+1)
-	if len(names) < len(parts) {
-		return false
-	}
-	for i, part := range parts {
-		if ok, err := path.Match(part, names[i]); err != nil || !ok {
-			return false
-		}
-	}
-	return true
 }
 
 // counts says whether a change of a path is one that a snapshot would hold. What
@@ -74,32 +60,6 @@ func counts(p string, rules []rule) bool {
 }
 
 func (u *unit) rules() []rule { return u.from.rules() }
-
-// homeSource is a workstation's home.
-type homeSource struct {
-	engine *Engine
-	ws     station.Workstation
-}
-
-func (h *homeSource) wakes() bool { return true }
-
-func (h *homeSource) rules() []rule { return usual }
-
-func (h *homeSource) watch(ctx context.Context) (Changes, error) {
-	if h.engine.o.Watch == nil {
-		return nil, errNotWatched
-	}
-	return h.engine.o.Watch(ctx, h.ws, h.engine.o.Home(h.ws))
-}
-
-func (h *homeSource) prepare(ctx context.Context) (prepared, error) {
-	p := prepared{folder: h.engine.o.Home(h.ws), done: func() {}}
-	for _, r := range h.rules() {
-		p.excludes = append(p.excludes, restic.Top+"/"+r.pattern)
-		p.left = append(p.left, station.Left{Rule: r.pattern, Why: r.why})
-	}
-	return p, nil
-}
 
 // serverSource is what the server itself keeps.
 type serverSource struct {

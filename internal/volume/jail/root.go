@@ -172,9 +172,11 @@ func coverOne(o Overlay, m mount) error {
 		return nil // gone by now, or not what it was: the program sees what is there
 	}
 	defer unix.Close(on)
-	var st unix.Stat_t
-	if err := unix.Fstat(on, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil
+	for _, fd := range []int{on, m.fd} {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return nil
+		}
 	}
 	err = unix.MoveMount(m.fd, "", on, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	if err != nil && !errors.Is(err, unix.ENOENT) { // removed in between

@@ -111,6 +111,9 @@ func (r *Repo) Trouble(why string) string {
 
 // Place is where the repository is, in words.
 func (r *Repo) Place() string {
+	if r.o.Place != "" {
+		return r.o.Place
+	}
 	if r.o.Bucket.Name != "" {
 		return r.o.Bucket.String()
 	}

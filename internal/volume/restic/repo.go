@@ -63,6 +63,7 @@ type Options struct {
 	Bucket Bucket
 	Cache  string // a folder of the host, of this repository alone; it has to exist
 	Lock   string // a file of the host, outside of Path, which is made; held while restic works
+	Place  string // what people are told of where it is; "": said by Bucket or Path
 	Host   string // this server's name, different from all that share the bucket
 }
 
