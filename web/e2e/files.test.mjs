@@ -317,4 +317,22 @@ test('a folder of 10,000 names is drawn a window at a time', async () => {
   await row('many').waitFor()
 })
 
+test('the bar says how safe the files are, and its panel lists snapshots, without asking all the time', async () => {
+  const chip = page.locator('[data-safety]')
+  await page.locator('[data-safety=good]').waitFor()
+  assert.match(await chip.getAttribute('aria-label'), /^Backups: Safe .*(ago|now)/)
+  let asked = 0
+  const counted = (request) => (asked += Number(/\/(backups|restores)/.test(request.url())))
+  page.on('request', counted)
+  await chip.click()
+  await drawer().getByRole('button', { name: 'Make one now' }).waitFor()
+  await drawer().getByRole('region', { name: 'Today' }).getByRole('button').first().waitFor()
+  await keyboardIn('[data-drawer] button')
+  await accessible('backups')
+  await page.waitForResponse(/backups\/state/)
+  await page.waitForResponse(/backups\/state/)
+  page.off('request', counted)
+  assert.ok(asked < 15, `asked ${asked} times in about 10 s`)
+})
+
 test('nothing went wrong in the page, and no policy was broken', () => assert.deepEqual(me.problems, []))

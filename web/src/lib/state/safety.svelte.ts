@@ -30,7 +30,7 @@ class BackupWatch {
     try {
       this.take(await backups.state())
     } catch (error) {
-      const missing = error instanceof Problem && (error.status === 404 || error.status === 501)
+      const missing = error instanceof Problem && (error.status === 404 || error.code === 'no_backups')
       this.away = missing ? 'none' : 'unreachable'
       if (missing) this.state = null
     }
