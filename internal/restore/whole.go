@@ -1,0 +1,346 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"staithe/internal/station"
+	"staithe/internal/volume/restic"
+)
+
+const (
+	// MarkName is in a data directory that is being restored. While it is there
+	// no server starts.
+	MarkName = "restoring.json"
+	workName = "restoring"
+	homesDir = "homes"
+)
+
+// Source is what a whole server is restored from.
+type Source struct {
+	Program  string // restic
+	Launcher string // staithe-backup
+	Key      string
+	Bucket   restic.Bucket // none: Folder
+	Folder   string        // with the repositories: server, and one by each workstation's id
+}
+
+// place is the source in words, without credentials.
+func (s Source) place() string {
+	if s.Bucket.Name != "" {
+		return s.Bucket.String()
+	}
+	return s.Folder
+}
+
+// Whole has a whole server back, into a data directory that is empty.
+type Whole struct {
+	Data string
+	From Source
+	// Snapshot of the server's own repository; empty: the newest.
+	Snapshot string
+	// Say tells the person a line of what is done.
+	Say func(format string, args ...any)
+	// Tell tells how much of a home is there; called a few times a second.
+	Tell func(user string, bytes, files int64)
+}
+
+// mark is MarkName's content: whoever goes on must mean the same.
+type mark struct {
+	From     string    `json:"from"`
+	Snapshot string    `json:"snapshot"` // of the server's own; empty: not known yet
+	Began    time.Time `json:"began_at"`
+}
+
+// Restore does it, or goes on with what was cut off. What is done is not done
+// again. The errors are sentences for the person.
+func (s *Whole) Restore(ctx context.Context) error {
+	m, err := s.begin()
+	if err != nil {
+		return err
+	}
+	manifest, err := s.server(ctx, &m)
+	if err != nil {
+		return err
+	}
+	missing, err := s.homes(ctx, manifest)
+	if err != nil {
+		return err
+	}
+	if err := s.finish(); err != nil {
+		return err
+	}
+	s.Say("The server is as it was at %s (staithe %s).", manifest.At.Local().Format("2006-01-02 15:04:05"), manifest.Version)
+	for _, w := range missing {
+		s.Say("%s has no home: there is no snapshot of it.", w.User)
+	}
+	for _, i := range manifest.Images {
+		s.Say("The image %s is not kept in backups; import it again, from %s.", i.Name, i.Source)
+	}
+	return nil
+}
+
+// begin looks whether the directory is empty, or one in which this was cut off.
+func (s *Whole) begin() (mark, error) {
+	var m mark
+	b, err := os.ReadFile(filepath.Join(s.Data, MarkName))
+	switch {
+	case err == nil:
+		if err := json.Unmarshal(b, &m); err != nil {
+			return m, s.notEmpty(err)
+		}
+		if m.From != s.From.place() {
+			return m, station.Errorf(station.ErrConflict, "other_restore",
+				"%s is being restored from %s; go on with that, or choose another, empty directory with --data.", s.Data, m.From)
+		}
+		s.Say("Going on with what was begun at %s.", m.Began.Local().Format("2006-01-02 15:04"))
+		return m, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return m, fmt.Errorf("look at the data directory: %w", err)
+	}
+	entries, err := os.ReadDir(s.Data)
+	if err != nil {
+		return m, fmt.Errorf("look at the data directory: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() != "lock" { // whoever calls this holds it
+			return m, s.notEmpty(nil)
+		}
+	}
+	m = mark{From: s.From.place(), Began: time.Now().UTC()}
+	return m, s.keep(m)
+}
+
+func (s *Whole) notEmpty(err error) error {
+	return station.Errorf(station.ErrConflict, "not_empty",
+		"%s is not empty, and nothing in it may be lost; choose another directory with --data.", s.Data).Because(err)
+}
+
+func (s *Whole) keep(m mark) error {
+	b, err := json.Marshal(m)
+	if err == nil {
+		err = whole(filepath.Join(s.Data, MarkName), b)
+	}
+	if err != nil {
+		return fmt.Errorf("note what is being restored: %w", err)
+	}
+	return nil
+}
+
+// whole writes a private file so that it is whole or not there.
+func whole(path string, b []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// open opens one of the repositories.
+func (s *Whole) open(name string) (*restic.Repo, error) {
+	work := filepath.Join(s.Data, workName, name)
+	o := restic.Options{Program: s.From.Program, Launcher: s.From.Launcher, Key: s.From.Key, Bucket: s.From.Bucket,
+		Host: "staithe-restore", Cache: filepath.Join(work, "cache"), Lock: filepath.Join(work, "lock")}
+	if err := os.MkdirAll(o.Cache, 0o700); err != nil {
+		return nil, fmt.Errorf("make a folder for restic: %w", err)
+	}
+	switch {
+	case s.From.Bucket.Name == "":
+		o.Path = filepath.Join(s.From.Folder, name)
+		if _, err := os.Stat(o.Path); err != nil {
+			return nil, fmt.Errorf("the repository: %w", err)
+		}
+	case name == serverRepo:
+		o.Path = name
+	default:
+		o.Path = workstationIn + "/" + name
+	}
+	return restic.Open(o)
+}
+
+// newest is the newest snapshot of a repository, or the one that is asked for.
+func newest(ctx context.Context, r *restic.Repo, asked string) (restic.Snapshot, error) {
+	list, err := r.Snapshots(ctx)
+	if err != nil {
+		return restic.Snapshot{}, err
+	}
+	list = slices.DeleteFunc(list, func(s restic.Snapshot) bool { return asked != "" && s.ID != asked && s.Long != asked })
+	if len(list) == 0 {
+		return restic.Snapshot{}, station.Errorf(station.ErrNotFound, "no_snapshot", "There is no such snapshot in the repository.")
+	}
+	return slices.MaxFunc(list, func(a, b restic.Snapshot) int { return a.At.Compare(b.At) }), nil
+}
+
+// server fetches what the server kept of itself, once.
+func (s *Whole) server(ctx context.Context, m *mark) (Manifest, error) {
+	folder := s.own()
+	if m.Snapshot == "" {
+		r, err := s.open(serverRepo)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Manifest{}, station.Errorf(station.ErrNotFound, "no_server_backup",
+				"There is no backup of a server in %s: it has a folder named server, and one for each home.", s.From.place()).Because(err)
+		}
+		if err != nil {
+			return Manifest{}, err
+		}
+		snap, err := newest(ctx, r, s.Snapshot)
+		if err != nil {
+			return Manifest{}, err
+		}
+		into := filepath.Join(s.Data, workName, "server-new")
+		if err := fresh(into); err != nil {
+			return Manifest{}, err
+		}
+		if _, err := r.Restore(ctx, restic.RestoreRequest{Snapshot: snap.Long, Into: into}); err != nil {
+			return Manifest{}, err
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			return Manifest{}, fmt.Errorf("make room for the server's own: %w", err)
+		}
+		if err := os.Rename(filepath.Join(into, strings.TrimPrefix(restic.Top, "/")), folder); err != nil {
+			return Manifest{}, fmt.Errorf("take what was fetched: %w", err)
+		}
+		for _, name := range []string{DatabaseName, IdentityName} {
+			if info, err := os.Lstat(filepath.Join(folder, name)); err != nil || !info.Mode().IsRegular() {
+				return Manifest{}, station.Errorf(station.ErrInvalid, "bad_server_backup",
+					"What was kept of the server has no %s; ask for an earlier moment with --snapshot.", name).Because(err)
+			}
+		}
+		m.Snapshot = snap.Long
+		if err := s.keep(*m); err != nil {
+			return Manifest{}, err
+		}
+		s.Say("Fetched the database of %s.", snap.At.Local().Format("2006-01-02 15:04:05"))
+	}
+	return readManifest(folder)
+}
+
+// own is where what the server kept of itself waits.
+func (s *Whole) own() string { return filepath.Join(s.Data, workName, "own") }
+
+// fresh makes an empty folder.
+func fresh(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return fmt.Errorf("make an empty folder: %w", err)
+	}
+	return nil
+}
+
+// homes brings every home that is not there yet. missing are those of which there
+// is no snapshot.
+func (s *Whole) homes(ctx context.Context, m Manifest) (missing []Of, err error) {
+	if err := os.MkdirAll(filepath.Join(s.Data, homesDir), 0o700); err != nil {
+		return nil, fmt.Errorf("make the homes' folder: %w", err)
+	}
+	for n, w := range m.Workstations {
+		if _, err := os.Lstat(filepath.Join(s.Data, homesDir, string(w.ID))); err == nil {
+			continue // it was brought before
+		}
+		s.Say("Home of %s (%d of %d)", w.User, n+1, len(m.Workstations))
+		err := s.home(ctx, w)
+		if errors.Is(err, station.ErrNotFound) {
+			missing = append(missing, w)
+			continue
+		}
+		if err != nil {
+			return missing, fmt.Errorf("the home of %s: %w", w.User, err)
+		}
+	}
+	return missing, nil
+}
+
+func (s *Whole) home(ctx context.Context, w Of) error {
+	r, err := s.open(string(w.ID))
+	if err != nil {
+		return notThere(err)
+	}
+	snap, err := newest(ctx, r, "")
+	if err != nil {
+		return notThere(err)
+	}
+	// Beside the homes: the rename that makes it one is on the same file system.
+	into := filepath.Join(s.Data, homesDir, ".new-"+string(w.ID))
+	if err := fresh(into); err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		watch(watching, into, func(bytes, files int64) { s.Tell(w.User, bytes, files) })
+	}()
+	_, err = r.Restore(ctx, restic.RestoreRequest{Snapshot: snap.Long, Into: into})
+	stop()
+	<-done
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(into, strings.TrimPrefix(restic.Top, "/")), filepath.Join(s.Data, homesDir, string(w.ID))); err != nil {
+		return fmt.Errorf("take what was fetched: %w", err)
+	}
+	return os.RemoveAll(into)
+}
+
+// notThere says that a home has no repository: its user had none yet.
+func notThere(err error) error {
+	p, ok := errors.AsType[*station.Problem](err)
+	if ok && p.Code == restic.CodeNoRepository || errors.Is(err, fs.ErrNotExist) {
+		return station.Errorf(station.ErrNotFound, "no_snapshot", "There is no snapshot of this home.").Because(err)
+	}
+	return err
+}
+
+// finish gives the server's own files their places, the mark's end last.
+func (s *Whole) finish() error {
+	before := filepath.Join(s.Data, "before-migration")
+	err := os.MkdirAll(before, 0o700)
+	for _, f := range []struct{ from, to string }{{DatabaseName, DatabaseName}, {IdentityName, IdentityName}, {BeforeName, "before-migration/schema-0.db"}} {
+		rerr := os.Rename(filepath.Join(s.own(), f.from), filepath.Join(s.Data, f.to))
+		if errors.Is(rerr, fs.ErrNotExist) {
+			continue // moved before, or optional
+		}
+		err = errors.Join(err, rerr)
+	}
+	err = errors.Join(err, whole(filepath.Join(s.Data, "backup.key"), []byte(s.From.Key+"\n")))
+	if err == nil {
+		err = os.Remove(filepath.Join(s.Data, MarkName)) // first: without the rest it could not be gone on with
+	}
+	if err == nil {
+		err = os.RemoveAll(filepath.Join(s.Data, workName))
+	}
+	if err != nil {
+		return fmt.Errorf("put the server's own files in place: %w", err)
+	}
+	return nil
+}
+
+// CheckWhole says that a data directory is being restored, and how to go on; nil:
+// it is not.
+func CheckWhole(data string) error {
+	b, err := os.ReadFile(filepath.Join(data, MarkName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var m mark
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	return station.Errorf(station.ErrConflict, "half_restored",
+		"%s is being restored from %s and is not whole yet; run `staithe restore --from` again to go on.", data, m.From).Because(err)
+}
