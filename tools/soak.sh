@@ -17,8 +17,9 @@ echo "== 200 kills of gateway and files helper under writes, uploads and moves, 
 STAITHE_SOAK_FILE_KILLS=200 go test -count=1 -v -timeout 2h -run 'TestAbuse40_FilesUnderKills' ./internal/e2e | grep -vE '^ *time='
 echo "== a file of 10 GiB"
 STAITHE_SOAK_UPLOAD_MB=10240 go test -count=1 -v -timeout 2h -run 'TestLargeFilesTakeLittleMemory' ./internal/e2e | grep -vE '^ *time='
+echo "== 200 kills of a restore, its server and its helper"
+STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 6h -run 'TestKilledWhile' ./internal/files ./internal/restore
 echo "== $FRAMES random frames"
-STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 2h -run 'TestKilledWhilePlacing' ./internal/files
 STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_RandomFrames' ./internal/guest
 echo "== $ROUNDS rounds of every test, with the race detector"
 go test -race -count="$ROUNDS" -timeout 12h ./internal/terminal ./internal/guest ./internal/muxclient ./internal/wire ./internal/replay

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -37,26 +38,42 @@ func TestMain(m *testing.M) {
 	case "staithe-backup":
 		os.Exit(jail.Main())
 	}
+	if spec := os.Getenv(serverEnv); spec != "" {
+		var v victim
+		err := json.Unmarshal([]byte(spec), &v)
+		if err == nil {
+			err = v.serve()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
-// bench is a server's restores, and one user with a home and a repository.
-type bench struct {
-	*Manager
-	t       *testing.T
-	data    string
+// host is a Server with one user, who has a home and a repository.
+type host struct {
 	home    string
 	user    station.ID
 	ws      station.Workstation
 	volumes *volume.Volumes
 	keeper  *keeper.Keeper
 	repo    *restic.Repo
-	options restic.Options
 
 	mu      sync.Mutex
 	before  int    // snapshots that were asked for before a restore
 	leftOut string // a path
-	gate    func() // called when a repository is used
+}
+
+// bench is a host's restores.
+type bench struct {
+	*Manager
+	*host
+	t       *testing.T
+	data    string
+	options restic.Options
 }
 
 func newBench(t *testing.T) *bench {
@@ -68,7 +85,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Skip("SKIPPED, restic: ", err)
 	}
-	b := &bench{t: t, data: t.TempDir(), user: station.NewID()}
+	b := &bench{t: t, data: t.TempDir(), host: &host{user: station.NewID()}}
 	b.ws = station.Workstation{ID: station.NewID(), User: b.user, UIDRange: 3}
 	if b.volumes, err = volume.Open(b.data); err != nil {
 		t.Fatal(err)
@@ -113,41 +130,33 @@ func newBench(t *testing.T) *bench {
 func (b *bench) again() {
 	b.t.Helper()
 	var err error
-	if b.Manager, err = New(Options{Data: b.data, Server: b, Volumes: b.volumes, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil))}); err != nil {
+	if b.Manager, err = New(Options{Data: b.data, Server: b.host, Volumes: b.volumes, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil))}); err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(b.Manager.Close)
 }
 
-// The bench is the Server.
-
-func (b *bench) Workstation(context.Context, station.ID) (station.Workstation, error) {
+func (b *host) Workstation(context.Context, station.ID) (station.Workstation, error) {
 	return b.ws, nil
 }
 
-func (b *bench) Repository(context.Context, station.Workstation) (Repository, error) {
-	b.mu.Lock()
-	gate := b.gate
-	b.mu.Unlock()
-	if gate != nil {
-		gate()
-	}
+func (b *host) Repository(context.Context, station.Workstation) (Repository, error) {
 	return b.repo, nil
 }
 
-func (b *bench) Helper(context.Context, station.ID) (*filesapi.Client, error) {
+func (b *host) Helper(context.Context, station.ID) (*filesapi.Client, error) {
 	return b.keeper.Client(keeper.Home{Workstation: b.ws, Path: b.home, Inside: "/home/ada"}), nil
 }
 
-func (b *bench) Reserve(ctx context.Context, _ station.ID, bytes, files int64) (*volume.Reservation, error) {
+func (b *host) Reserve(ctx context.Context, _ station.ID, bytes, files int64) (*volume.Reservation, error) {
 	return b.volumes.Reserve(ctx, b.ws, 0, bytes, files)
 }
 
-func (b *bench) LeftOut(_ station.Workstation, path string) bool {
+func (b *host) LeftOut(_ station.Workstation, path string) bool {
 	return b.leftOut != "" && path == b.leftOut
 }
 
-func (b *bench) Before(context.Context, station.Workstation) error {
+func (b *host) Before(context.Context, station.Workstation) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.before++
@@ -157,13 +166,17 @@ func (b *bench) Before(context.Context, station.Workstation) error {
 // put writes a file of the user's.
 func (b *bench) put(name, content string) {
 	b.t.Helper()
+	b.plant(name, content)
+	b.own()
+}
+
+// plant writes a file; own comes after it.
+func (b *bench) plant(name, content string) {
+	b.t.Helper()
 	p := filepath.Join(b.home, name)
 	err := os.MkdirAll(filepath.Dir(p), 0o755)
 	if err == nil {
 		err = os.WriteFile(p, []byte(content), 0o644)
-	}
-	if err == nil {
-		b.own()
 	}
 	if err != nil {
 		b.t.Fatal(err)

@@ -289,17 +289,26 @@ func (m *Manager) place(ctx context.Context, j *job) error {
 	return nil
 }
 
+// asks is how often a helper is asked that ends meanwhile: what it does with a
+// restore goes on where it was cut off.
+const asks = 3
+
 // ask has the helper do something with a restore.
 func (m *Manager) ask(ctx context.Context, user station.ID, id, what string, out *files.Placed) error {
-	helper, err := m.o.Server.Helper(ctx, user)
-	if err != nil {
+	for try := 1; ; try++ {
+		helper, err := m.o.Server.Helper(ctx, user)
+		if err != nil {
+			return err
+		}
+		got, err := filesapi.Call[files.Placed](ctx, helper, http.MethodPost, filesapi.PathPlacing, nil, filesapi.Placing{ID: id, Do: what})
+		if errors.Is(err, station.ErrUnavailable) && try < asks && ctx.Err() == nil {
+			continue
+		}
+		if out != nil {
+			*out = got
+		}
 		return err
 	}
-	got, err := filesapi.Call[files.Placed](ctx, helper, http.MethodPost, filesapi.PathPlacing, nil, filesapi.Placing{ID: id, Do: what})
-	if out != nil {
-		*out = got
-	}
-	return err
 }
 
 // Undo takes a restore back: what it replaced is in its place again, and what it

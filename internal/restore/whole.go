@@ -95,7 +95,7 @@ func (s *Whole) begin() (mark, error) {
 	switch {
 	case err == nil:
 		if err := json.Unmarshal(b, &m); err != nil {
-			return m, s.notEmpty(err)
+			return m, notEmpty(s.Data).Because(err)
 		}
 		if m.From != s.From.place() {
 			return m, station.Errorf(station.ErrConflict, "other_restore",
@@ -106,22 +106,37 @@ func (s *Whole) begin() (mark, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return m, fmt.Errorf("look at the data directory: %w", err)
 	}
-	entries, err := os.ReadDir(s.Data)
-	if err != nil {
-		return m, fmt.Errorf("look at the data directory: %w", err)
-	}
-	for _, e := range entries {
-		if e.Name() != "lock" { // whoever calls this holds it
-			return m, s.notEmpty(nil)
-		}
+	if err := CheckEmpty(s.Data); err != nil {
+		return m, err
 	}
 	m = mark{From: s.From.place(), Began: time.Now().UTC()}
 	return m, s.keep(m)
 }
 
-func (s *Whole) notEmpty(err error) error {
+// CheckEmpty says that a data directory has something that could be lost; nil: it
+// has not, or it is one that is being restored.
+func CheckEmpty(data string) error {
+	entries, err := os.ReadDir(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the data directory: %w", err)
+	}
+	if _, err := os.Lstat(filepath.Join(data, MarkName)); err == nil {
+		return nil
+	}
+	for _, e := range entries {
+		if e.Name() != "lock" { // whoever restores holds it
+			return notEmpty(data)
+		}
+	}
+	return nil
+}
+
+func notEmpty(data string) *station.Problem {
 	return station.Errorf(station.ErrConflict, "not_empty",
-		"%s is not empty, and nothing in it may be lost; choose another directory with --data.", s.Data).Because(err)
+		"%s is not empty, and nothing in it may be lost; choose another directory with --data.", data)
 }
 
 func (s *Whole) keep(m mark) error {
