@@ -76,6 +76,9 @@ func newLog(cfg config.Config) *slog.Logger {
 // serve runs a server until ctx ends. It writes the setup and ready lines to
 // out.
 func serve(ctx context.Context, cfg config.Config, out io.Writer, log *slog.Logger) (err error) {
+	if err := checkWhole(cfg.Data); err != nil {
+		return err
+	}
 	data, err := openData(cfg.Data)
 	if err != nil {
 		return err

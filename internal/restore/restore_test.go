@@ -122,6 +122,26 @@ func TestFileInPlaceWhoseNameIsAPattern(t *testing.T) {
 	}
 }
 
+// A program that a session's root gave capabilities has them as an attribute that
+// not everybody may set. It is no reason to give nothing back.
+func TestFileWithCapabilities(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: needs root")
+	}
+	b := newBench(t)
+	b.put("bin/ping", "program")
+	// cap_net_raw+ep of a user namespace whose root is the range's first id.
+	attr := []byte{1, 0, 0, 3, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0}
+	if err := unix.Setxattr(filepath.Join(b.home, "bin/ping"), "security.capability", attr, 0); err != nil {
+		t.Skip("SKIPPED: file capabilities: ", err)
+	}
+	snapshot := b.snapshot()
+	b.put("bin/ping", "broken")
+	if r := b.restore(snapshot, station.RestoreRequest{Path: "bin", Where: "in_place"}); r.State != "done" || b.get("bin/ping") != "program" {
+		t.Errorf("%+v, %q", r, b.get("bin/ping"))
+	}
+}
+
 func TestManyChangesInPlace(t *testing.T) {
 	b := newBench(t)
 	p := filepath.Join(b.home, "many")
