@@ -25,11 +25,11 @@ import (
 
 // openBackups makes the engine of snapshots. Where there can be none, the engine
 // says why to all who ask, and so does the log.
-func openBackups(ctx context.Context, cfg config.Config, data string, instance station.ID, s *store.Store, volumes *volume.Volumes, w *watch.Watcher, log *slog.Logger) (*backup.Engine, error) {
+func openBackups(ctx context.Context, cfg config.Config, data string, instance station.ID, copies *capture, volumes *volume.Volumes, w *watch.Watcher, log *slog.Logger) (*backup.Engine, error) {
 	o := backup.Options{
 		Data: data, Host: serverHost(instance), Bucket: bucket(cfg), Keep: policy(cfg), Log: log,
-		Homes: func(ctx context.Context) ([]station.Workstation, error) { return homes(ctx, s, volumes) },
-		Home:  volumes.Path,
+		Homes: func(ctx context.Context) ([]station.Workstation, error) { return homes(ctx, copies.store, volumes) },
+		Home:  volumes.Path, Server: copies.prepare,
 		Watch: watchFor(w),
 	}
 	var err error

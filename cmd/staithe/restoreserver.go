@@ -34,9 +34,7 @@ func restoreServer(ctx context.Context, loader *config.Loader, q restoreFlags, o
 	}
 	from := restore.Source{Folder: folder}
 	if folder == "" {
-		if from.Bucket, err = bucketOf(getenv); err != nil {
-			return err
-		}
+		from.Bucket = bucket(cfg)
 	}
 	if from.Key, err = backupKey(q.keyFile); err != nil {
 		return err
@@ -120,19 +118,6 @@ func placeOf(from string) (getenv func(string) string, folder string, err error)
 		}
 		return os.Getenv(key)
 	}, "", nil
-}
-
-// bucketOf is the store that the environment names.
-func bucketOf(getenv func(string) string) (restic.Bucket, error) {
-	b := restic.Bucket{Endpoint: getenv("S3_ENDPOINT"), Name: getenv("S3_BUCKET"), Prefix: getenv("S3_PREFIX"), AccessKey: getenv("S3_ACCESS_KEY_ID"),
-		SecretKey: getenv("S3_SECRET_ACCESS_KEY"), Region: getenv("S3_REGION"), PathStyle: getenv("S3_PATH_STYLE") == "true"}
-	if b.Endpoint == "" {
-		b.Endpoint = "https://s3.amazonaws.com"
-	}
-	if b.AccessKey == "" || b.SecretKey == "" {
-		return b, station.Errorf(station.ErrInvalid, "no_credentials", "Set the store's credentials: S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY.")
-	}
-	return b, nil
 }
 
 func badPlace() error {

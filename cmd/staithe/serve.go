@@ -23,6 +23,7 @@ import (
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
 	"staithe/internal/image"
+	"staithe/internal/restore"
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
 	"staithe/internal/store"
@@ -102,6 +103,9 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer, log *slog.Logg
 	if err := p.fleet.Recover(ctx); err != nil {
 		return err
 	}
+	if err := p.restores.Recover(); err != nil {
+		return err
+	}
 	if err := p.offerSetup(ctx, out); err != nil {
 		return err
 	}
@@ -109,6 +113,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer, log *slog.Logg
 	running, stop := context.WithCancel(ctx)
 	work.Go(func() { p.fleet.Run(running) })
 	work.Go(func() { p.backups.Run(running) })
+	work.Go(func() { p.copies.watch(running, p.backups.ServerChanged) })
 	defer work.Wait()
 	defer stop()
 	fmt.Fprintf(out, "ready: %s/\n", p.gateway.Origin())
@@ -139,14 +144,16 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // program is the parts of a server, wired.
 type program struct {
-	store   *store.Store
-	auth    *auth.Auth
-	runtime *sandbox.Router
-	files   *keeper.Keeper
-	backups *backup.Engine
-	watch   *watch.Watcher
-	fleet   *fleet.Fleet
-	gateway *gateway.Gateway
+	store    *store.Store
+	auth     *auth.Auth
+	runtime  *sandbox.Router
+	files    *keeper.Keeper
+	backups  *backup.Engine
+	copies   *capture
+	watch    *watch.Watcher
+	restores *restore.Manager
+	fleet    *fleet.Fleet
+	gateway  *gateway.Gateway
 }
 
 func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.Logger) (p *program, err error) {
@@ -208,14 +215,19 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if p.watch, err = watch.Open(filepath.Join(data.path, "homes"), log); err != nil {
 		return p, err
 	}
-	if p.backups, err = openBackups(ctx, cfg, data.path, instance, p.store, volumes, p.watch, log); err != nil {
+	p.copies = &capture{data: data.path, store: p.store, images: images, log: log}
+	if p.backups, err = openBackups(ctx, cfg, data.path, instance, p.copies, volumes, p.watch, log); err != nil {
+		return p, err
+	}
+	served := &homeFiles{fleet: p.fleet, keeper: p.files, git: gitOf{data: data.path}, watch: p.watch}
+	if p.restores, err = openRestores(data.path, served, p.backups, volumes, log); err != nil {
 		return p, err
 	}
 	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecker(images, noWayOut)}
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
-		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: &homeFiles{fleet: p.fleet, keeper: p.files, git: gitOf{data: data.path}, watch: p.watch}, Log: log, Page: web.Dist(), Version: version,
-		Backups: &homeBackups{p.fleet, p.backups},
+		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: served, Log: log, Page: web.Dist(), Version: version,
+		Backups: &homeBackups{p.fleet, p.backups}, Restores: p.restores,
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
 			{Name: "runtime", Ask: p.runtime.Ready},
@@ -248,6 +260,9 @@ func (p *program) offerSetup(ctx context.Context, out io.Writer) error {
 
 func (p *program) close() error {
 	var errs []error
+	if p.restores != nil {
+		p.restores.Close()
+	}
 	if p.fleet != nil {
 		p.fleet.Close()
 	}

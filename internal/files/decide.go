@@ -191,6 +191,10 @@ func (d *decider) name(from, home *os.File, base string, rel Path, depth int) er
 	case kind == KindFile && st.Size == now.Size && st.Mtim == now.Mtim && st.Mode == now.Mode,
 		kind == KindSymlink && readlink(from, base) == readlink(home, base):
 		return explain(rel, remove(d.ctx, from, base, 0)) // the same: the home keeps its own
+	case kind == KindFile:
+		if err := d.companions(from, home, base, rel); err != nil {
+			return err
+		}
 	}
 	return d.out.Encode(step{Do: "in", Path: rel, From: rel, Ino: st.Ino})
 }
@@ -219,3 +223,33 @@ func (d *decider) line(l PlanLine) error {
 	}
 	return nil
 }
+
+// companions takes away what SQLite keeps beside a database that is replaced, and
+// that is newer than what comes: it would write that into it.
+func (d *decider) companions(from, home *os.File, base string, rel Path) error {
+	f, _, err := openRegular(from, base)
+	if err != nil {
+		return explain(rel, err)
+	}
+	head := make([]byte, len(sqliteHead))
+	_, err = f.ReadAt(head, 0)
+	f.Close()
+	if err != nil || string(head) != sqliteHead {
+		return nil
+	}
+	for _, end := range []string{"-wal", "-journal", "-shm"} {
+		if _, err := lstat(from, base+end); err == nil {
+			continue // it is replaced, too
+		}
+		if _, err := lstat(home, base+end); err != nil {
+			continue
+		}
+		if err := d.out.Encode(step{Do: "out", Path: rel + Path(end), From: rel + Path(end)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sqliteHead is what each SQLite database begins with.
+const sqliteHead = "SQLite format 3\x00"

@@ -408,3 +408,30 @@ func TestRestoreIDs(t *testing.T) {
 	_, err = b.Place(t.Context(), "x")
 	want(t, err, "no_restore")
 }
+
+// What SQLite keeps beside a newer database is not left beside an older one.
+func TestRestoreOfADatabase(t *testing.T) {
+	b := newBench(t)
+	snapshot := t.TempDir()
+	b.put("app.db", "SQLite format 3\x00 then")
+	b.put("notes", "no database")
+	b.put("notes-wal", "a file of that name")
+	_ = exec.Command("cp", "-a", b.dir+"/.", snapshot).Run()
+	_ = os.Remove(filepath.Join(snapshot, "notes-wal"))
+	b.put("app.db", "SQLite format 3\x00 now, and longer")
+	b.put("app.db-wal", "newer")
+	b.put("notes", "changed")
+	before := content(t, b.dir)
+	b.fetched(snapshot, "r", Plan{Path: ".", Label: "x"}, false)
+	placed, err := b.Place(t.Context(), "r")
+	if err != nil || placed.Failed > 0 || b.get("app.db") != "SQLite format 3\x00 then" || b.get("notes-wal") != "a file of that name" {
+		t.Fatalf("%+v %v", placed, err)
+	}
+	if _, err := os.Lstat(filepath.Join(b.dir, "app.db-wal")); err == nil {
+		t.Error("the log of the newer database is still beside the older one")
+	}
+	if _, err := b.Undo(t.Context(), "r"); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, content(t, b.dir), before)
+}

@@ -45,6 +45,10 @@ var usual = []rule{
 	{".local/share/staithe/staging/*", "What is being uploaded or written has no name yet."},
 }
 
+// LeftOut says whether snapshots of homes leave a path (from the home's top) out
+// by a rule.
+func LeftOut(path string) bool { return !counts(path, usual) }
+
 // counts says whether a change of a path is one that a snapshot would hold. What
 // SQLite keeps beside a database while it is open is never in one.
 func counts(p string, rules []rule) bool {
