@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,7 +226,7 @@ func TestOneAtATime(t *testing.T) {
 
 func wantCode(t *testing.T, err error, code string) {
 	t.Helper()
-	p, ok := err.(*station.Problem)
+	p, ok := errors.AsType[*station.Problem](err)
 	if !ok || p.Code != code {
 		t.Errorf("%v, wanted %s", err, code)
 	}

@@ -109,8 +109,7 @@ func (s *Whole) begin() (mark, error) {
 	if err := CheckEmpty(s.Data); err != nil {
 		return m, err
 	}
-	m = mark{From: s.From.place(), Began: time.Now().UTC()}
-	return m, s.keep(m)
+	return mark{From: s.From.place(), Began: time.Now().UTC()}, nil
 }
 
 // CheckEmpty says that a data directory has something that could be lost; nil: it
@@ -127,7 +126,8 @@ func CheckEmpty(data string) error {
 		return nil
 	}
 	for _, e := range entries {
-		if e.Name() != "lock" { // whoever restores holds it
+		// Whoever restores holds the lock. Without a mark nothing that counts is in the other.
+		if e.Name() != "lock" && e.Name() != workName {
 			return notEmpty(data)
 		}
 	}
@@ -200,46 +200,63 @@ func newest(ctx context.Context, r *restic.Repo, asked string) (restic.Snapshot,
 
 // server fetches what the server kept of itself, once.
 func (s *Whole) server(ctx context.Context, m *mark) (Manifest, error) {
-	folder := s.own()
 	if m.Snapshot == "" {
-		r, err := s.open(serverRepo)
-		if errors.Is(err, fs.ErrNotExist) {
-			return Manifest{}, station.Errorf(station.ErrNotFound, "no_server_backup",
-				"There is no backup of a server in %s: it has a folder named server, and one for each home.", s.From.place()).Because(err)
-		}
+		at, err := s.fetchOwn(ctx, m)
 		if err != nil {
-			return Manifest{}, err
+			// Nothing was begun: another source can be tried.
+			return Manifest{}, errors.Join(s.explain(err), os.RemoveAll(filepath.Join(s.Data, workName)))
 		}
-		snap, err := newest(ctx, r, s.Snapshot)
-		if err != nil {
-			return Manifest{}, err
-		}
-		into := filepath.Join(s.Data, workName, "server-new")
-		if err := fresh(into); err != nil {
-			return Manifest{}, err
-		}
-		if _, err := r.Restore(ctx, restic.RestoreRequest{Snapshot: snap.Long, Into: into}); err != nil {
-			return Manifest{}, err
-		}
-		if err := os.RemoveAll(folder); err != nil {
-			return Manifest{}, fmt.Errorf("make room for the server's own: %w", err)
-		}
-		if err := os.Rename(filepath.Join(into, strings.TrimPrefix(restic.Top, "/")), folder); err != nil {
-			return Manifest{}, fmt.Errorf("take what was fetched: %w", err)
-		}
-		for _, name := range []string{DatabaseName, IdentityName} {
-			if info, err := os.Lstat(filepath.Join(folder, name)); err != nil || !info.Mode().IsRegular() {
-				return Manifest{}, station.Errorf(station.ErrInvalid, "bad_server_backup",
-					"What was kept of the server has no %s; ask for an earlier moment with --snapshot.", name).Because(err)
-			}
-		}
-		m.Snapshot = snap.Long
 		if err := s.keep(*m); err != nil {
 			return Manifest{}, err
 		}
-		s.Say("Fetched the database of %s.", snap.At.Local().Format("2006-01-02 15:04:05"))
+		s.Say("Fetched the database of %s.", at.Local().Format("2006-01-02 15:04:05"))
 	}
-	return readManifest(folder)
+	return readManifest(s.own())
+}
+
+func (s *Whole) fetchOwn(ctx context.Context, m *mark) (at time.Time, err error) {
+	r, err := s.open(serverRepo)
+	if err != nil {
+		return at, err
+	}
+	snap, err := newest(ctx, r, s.Snapshot)
+	if err != nil {
+		return at, err
+	}
+	into := filepath.Join(s.Data, workName, "server-new")
+	if err := fresh(into); err != nil {
+		return at, err
+	}
+	if _, err := r.Restore(ctx, restic.RestoreRequest{Snapshot: snap.Long, Into: into}); err != nil {
+		return at, err
+	}
+	if err := os.RemoveAll(s.own()); err != nil {
+		return at, fmt.Errorf("make room for the server's own: %w", err)
+	}
+	if err := os.Rename(filepath.Join(into, strings.TrimPrefix(restic.Top, "/")), s.own()); err != nil {
+		return at, fmt.Errorf("take what was fetched: %w", err)
+	}
+	for _, name := range []string{DatabaseName, IdentityName} {
+		if info, err := os.Lstat(filepath.Join(s.own(), name)); err != nil || !info.Mode().IsRegular() {
+			return at, station.Errorf(station.ErrInvalid, "bad_server_backup",
+				"What was kept of the server has no %s; ask for an earlier moment with --snapshot.", name).Because(err)
+		}
+	}
+	m.Snapshot = snap.Long
+	return snap.At, nil
+}
+
+// explain says what a failure means to whoever has no server yet.
+func (s *Whole) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), restic.CodeOf(err) == restic.CodeNoRepository:
+		return station.Errorf(station.ErrNotFound, "no_server_backup",
+			"There is no backup of a server at %s; look at the name of the bucket, its prefix, or the folder.", s.From.place()).Because(err)
+	case restic.CodeOf(err) == restic.CodeKey:
+		return station.Errorf(station.ErrInvalid, restic.CodeKey,
+			"The key does not open the backups at %s; give the one that the old server had in its backup.key.", s.From.place()).Because(err)
+	}
+	return err
 }
 
 // own is where what the server kept of itself waits.
@@ -323,8 +340,10 @@ func notThere(err error) error {
 
 // finish gives the server's own files their places, the mark's end last.
 func (s *Whole) finish() error {
-	before := filepath.Join(s.Data, "before-migration")
-	err := os.MkdirAll(before, 0o700)
+	var err error
+	if _, serr := os.Lstat(filepath.Join(s.own(), BeforeName)); serr == nil {
+		err = os.MkdirAll(filepath.Join(s.Data, "before-migration"), 0o700)
+	}
 	for _, f := range []struct{ from, to string }{{DatabaseName, DatabaseName}, {IdentityName, IdentityName}, {BeforeName, "before-migration/schema-0.db"}} {
 		rerr := os.Rename(filepath.Join(s.own(), f.from), filepath.Join(s.Data, f.to))
 		if errors.Is(rerr, fs.ErrNotExist) {
