@@ -23,6 +23,9 @@ func (g *Gateway) streamRoutes(a api) {
 		answers{http.StatusOK: entry})
 	streamed(a, http.MethodGet, filesPath+"/archive", "archive-folder", "A folder as one file; one that fails is cut off", g.archive,
 		answers{http.StatusOK: download})
+	extracted := a.media("application/json", reflect.TypeFor[files.Extracted](), "extracted")
+	streamed(a, http.MethodPost, extractPath, "extract-archive", "Unpack an archive, the body, into a folder; what is there stays", g.extract,
+		answers{http.StatusOK: extracted})
 	lines := a.media("application/x-ndjson", reflect.TypeFor[filesapi.Found](), "found")
 	streamed(a, http.MethodPost, filesPath+"/search", "search-files", "Look for names or in contents; lines of JSON, the last of them done or failure", g.search,
 		answers{http.StatusOK: lines})

@@ -117,8 +117,13 @@ func takesFile(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPut:
 		return r.URL.Path == prefix+contentPath
-	case http.MethodPost, http.MethodPatch: // no form sends this type
-		return strings.HasPrefix(r.URL.Path, prefix+uploadsPath) && r.Header.Get("Content-Type") == chunkType
+	case http.MethodPost, http.MethodPatch: // no form sends these types
+		switch r.Header.Get("Content-Type") {
+		case chunkType:
+			return strings.HasPrefix(r.URL.Path, prefix+uploadsPath)
+		case "application/octet-stream":
+			return r.Method == http.MethodPost && r.URL.Path == prefix+extractPath
+		}
 	}
 	return false
 }

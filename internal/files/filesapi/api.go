@@ -30,6 +30,7 @@ const (
 	PathFiles   = "/v1/files"   // DELETE ?path: 204, for good
 	PathTrash   = "/v1/trash"   // GET: []files.Trashed; POST Named: files.Trashed; DELETE ?id: 204, for good
 	PathRestore = "/v1/restore" // POST Restore: files.Entry
+	PathExtract = "/v1/extract" // POST ?path&format&replace&strip&bytes&files, the archive: files.Extracted
 	PathArchive = "/v1/archive" // GET ?path&format: the bytes; TrailerPacked after them
 	PathCompare = "/v1/compare" // POST ?path, lines of files.Was: lines of JSON, each a Compared
 	PathPlacing = "/v1/placing" // POST Placing: files.Placed

@@ -61,6 +61,7 @@ func Handler(home *files.Home, health filesapi.Health, log *slog.Logger) http.Ha
 	answer("DELETE "+filesapi.PathTrash, named("id", home.Purge))
 	answer("POST "+filesapi.PathRestore, posted(func(ctx context.Context, q filesapi.Restore) (any, error) { return home.Restore(ctx, q.ID, q.To) }))
 	mux.HandleFunc("GET "+filesapi.PathArchive, s.archive)
+	answer("POST "+filesapi.PathExtract, s.extract)
 	mux.HandleFunc("POST "+filesapi.PathSearch, s.search)
 	mux.HandleFunc("POST "+filesapi.PathHash, s.hash)
 	up := tusHandler(home, uploadSilence, log)
