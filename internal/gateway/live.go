@@ -11,7 +11,8 @@ import (
 	"staithe/internal/wire"
 )
 
-// maxPerUser is how many WebSockets one user may have open at once.
+// maxPerUser is how many WebSockets one user may have open at once, and how many
+// requests about files besides.
 const maxPerUser = 64
 
 // maxStrangers is how many WebSockets may be open that nobody signed in for.
@@ -33,8 +34,10 @@ const (
 	byGuest
 )
 
-// live is one open WebSocket. Its handler ends it when ended is closed.
+// live is one open WebSocket, or a request that may take long. Its handler ends it
+// when ended is closed.
 type live struct {
+	stream  bool               // a request
 	cred    station.Credential // empty: nobody signed in
 	session station.ID         // empty: not about a session
 	once    sync.Once
@@ -50,39 +53,55 @@ func (l *live) end(e ending) {
 	})
 }
 
+func (l *live) kind() counted { return counted{l.cred.User, l.stream} }
+
+// counted is what a user may have so many of.
+type counted struct {
+	user   station.ID
+	stream bool
+}
+
 // registry knows all open WebSockets: http.Server forgets a connection once it
 // is hijacked. Safe for concurrent use.
 type registry struct {
 	mu     sync.Mutex
 	conns  map[*live]struct{}
-	users  map[station.ID]int
+	users  map[counted]int
 	closed bool
 	empty  chan struct{} // closed when closed and no connection is left
 }
 
 func newRegistry() *registry {
-	return &registry{conns: map[*live]struct{}{}, users: map[station.ID]int{}, empty: make(chan struct{})}
+	return &registry{conns: map[*live]struct{}{}, users: map[counted]int{}, empty: make(chan struct{})}
 }
 
 // add takes a connection in before it is upgraded, so that nothing that is
 // revoked meanwhile slips through. The error wraps ErrLimited or ErrUnavailable.
 func (r *registry) add(cred station.Credential, session station.ID) (*live, error) {
+	return r.take(&live{cred: cred, session: session, ended: make(chan struct{})})
+}
+
+// addStream is add for a request that may take long.
+func (r *registry) addStream(cred station.Credential) (*live, error) {
+	return r.take(&live{stream: true, cred: cred, ended: make(chan struct{})})
+}
+
+func (r *registry) take(l *live) (*live, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	most := maxPerUser
-	if cred.User == "" {
+	if l.cred.User == "" {
 		most = maxStrangers
 	}
 	switch {
 	case r.closed:
 		return nil, station.Errorf(station.ErrUnavailable, "going_away", "The server is stopping; connect again in a moment.")
-	case r.users[cred.User] >= most:
+	case r.users[l.kind()] >= most:
 		return nil, station.Errorf(station.ErrLimited, "too_many_connections",
 			"There are %d connections open, the most there can be; close some pages and try again.", most)
 	}
-	l := &live{cred: cred, session: session, ended: make(chan struct{})}
 	r.conns[l] = struct{}{}
-	r.users[cred.User]++
+	r.users[l.kind()]++
 	return l, nil
 }
 
@@ -90,8 +109,8 @@ func (r *registry) remove(l *live) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, l)
-	if r.users[l.cred.User]--; r.users[l.cred.User] == 0 {
-		delete(r.users, l.cred.User)
+	if r.users[l.kind()]--; r.users[l.kind()] == 0 {
+		delete(r.users, l.kind())
 	}
 	r.noteEmpty()
 }
@@ -104,10 +123,16 @@ func (r *registry) noteEmpty() {
 	}
 }
 
-func (r *registry) count() int {
+// count is how many WebSockets there are.
+func (r *registry) count() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.conns)
+	for l := range r.conns {
+		if !l.stream {
+			n++
+		}
+	}
+	return n
 }
 
 // credentials is every right that something is open with, each once.

@@ -67,7 +67,7 @@ type stream struct {
 }
 
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who caller) (*stream, error) {
-	l, err := g.live.add(who.Credential, "")
+	l, err := g.live.addStream(who.Credential)
 	if err != nil {
 		return nil, err
 	}

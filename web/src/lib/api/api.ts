@@ -24,8 +24,8 @@ export const api = {
 
   tokens: () => request<Token[]>('GET', '/tokens'),
   /** Seconds 0 is for ever. */
-  createToken: (name: string, seconds: number) =>
-    request<NewToken>('POST', '/tokens', { name, scopes: ['*'], ...(seconds ? { expires_in: seconds } : {}) }),
+  createToken: (name: string, seconds: number, scope: string) =>
+    request<NewToken>('POST', '/tokens', { name, scopes: [scope], ...(seconds ? { expires_in: seconds } : {}) }),
   deleteToken: (id: string) => request<void>('DELETE', `/tokens/${encodeURIComponent(id)}`),
 
   sessions: () => request<Session[]>('GET', '/sessions'),
