@@ -77,11 +77,12 @@ func (d *doctor) run(ctx context.Context) error {
 		d.line(sandbox.Check{Name: "network", OK: true, Detail: "sessions can have a way out"})
 	}
 	d.backups(ctx)
+	d.git()
 	d.classes(ctx)
 	if d.failed == 0 {
 		d.walk(ctx)
 	} else {
-		fmt.Fprintln(d.out, "- guest, pty, websocket: not tried; mend the above first")
+		fmt.Fprintln(d.out, "- files, guest, pty, websocket: not tried; mend the above first")
 	}
 	if d.failed > 0 {
 		fmt.Fprintf(d.out, "\n%d of the hops failed.\n", d.failed)
@@ -235,7 +236,7 @@ func (d *doctor) walk(ctx context.Context) {
 		served <- err
 	}()
 	w := &walker{lines: lines}
-	ok := d.hop(ctx, "server", w.start) && d.hop(ctx, "guest", w.session) && d.hop(ctx, "websocket", w.connect) && d.hop(ctx, "pty", w.shell)
+	ok := d.hop(ctx, "server", w.start) && d.hop(ctx, "files", w.files) && d.hop(ctx, "guest", w.session) && d.hop(ctx, "websocket", w.connect) && d.hop(ctx, "pty", w.shell)
 	if w.made.ID != "" {
 		// Sandboxes outlive their server, so this one is deleted by name.
 		if err := w.api.call(ctx, http.MethodDelete, "/sessions/"+string(w.made.ID), nil, nil); err != nil && ok {
@@ -247,6 +248,9 @@ func (d *doctor) walk(ctx context.Context) {
 	}
 	stop()
 	<-served
+	if err := endHelpers(dir); err != nil {
+		d.line(sandbox.Check{Name: "clean up", Detail: err.Error(), Fix: "End the processes named staithe-files that are left in " + dir + "."})
+	}
 }
 
 // walker is a person's way to a shell.

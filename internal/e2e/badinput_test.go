@@ -155,7 +155,7 @@ func TestDoctor(t *testing.T) {
 	if code != 0 || strings.Contains(out, "✗") {
 		t.Errorf("%d\n%s\n%s", code, out, stderr)
 	}
-	for _, hop := range []string{"data", "listen", "store", "runtime", "user namespaces", "new namespaces", "cgroups", "network", "class standard", "guest", "websocket", "pty"} {
+	for _, hop := range []string{"data", "listen", "store", "runtime", "user namespaces", "new namespaces", "cgroups", "network", "class standard", "files", "guest", "websocket", "pty"} {
 		if !strings.Contains(out, "✓ "+hop) {
 			t.Errorf("hop %q is not walked:\n%s", hop, out)
 		}
