@@ -1,9 +1,10 @@
 // The files drawer, by clicking and typing, against what a shell sees of the same home.
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Visitor, world } from './harness.mjs'
 
@@ -271,7 +272,6 @@ test('what is no text is offered as a download, and comes as it is', async () =>
   await drawer().getByText('It is no text in UTF-8.').waitFor()
   const [download] = await Promise.all([page.waitForEvent('download'), button('Download it').click()])
   assert.equal(download.suggestedFilename(), 'blob')
-  const { createHash } = await import('node:crypto')
   assert.equal(createHash('sha256').update(await readFile(await download.path())).digest('hex'), sum)
   await button('Back to the files').click()
   await crumb('Home').click()
@@ -317,6 +317,137 @@ test('a folder of 10,000 names is drawn a window at a time', async () => {
   await row('many').waitFor()
 })
 
+test('what a shell does is seen at once', async () => {
+  await openFiles()
+  await shell('mkdir lively; echo 1 > lively/one')
+  await row('lively').waitFor()
+  await row('lively').dblclick()
+  await row('lively/one').waitFor()
+  await shell('cd lively; mv one two; mkdir in; echo 12345 > in/x; cd')
+  await row('lively/two').waitFor()
+  await row('lively/one').waitFor({ state: 'detached' })
+  await row('lively/in').click()
+  await grid().focus()
+  await page.keyboard.press('ArrowRight')
+  await row('lively/in/x').getByText('6 bytes').waitFor()
+  await shell('rm -r lively/in; cd lively && git init -q && cd')
+  await row('lively/in').waitFor({ state: 'detached' })
+  await row('lively/two').locator('[data-git=U]').waitFor()
+  await page.locator('[data-path="lively/two"]').dblclick()
+  const text = page.getByRole('textbox', { name: 'Text of two' })
+  await text.waitFor()
+  await shell('echo from the shell > lively/two')
+  await text.getByText('from the shell').waitFor()
+  await text.click()
+  await page.keyboard.type('mine ')
+  await shell('echo again > lively/two')
+  await drawer().getByText('This file has changed on disk.').waitFor()
+  await button('Take what is on disk').click()
+  await text.getByText('again').waitFor()
+  await button('Back to the files').click()
+})
+
+/** A file of this machine whose bytes are not all the same. */
+async function local(name, bytes) {
+  const path = join(here, name)
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, Buffer.from(Array.from({ length: bytes / 64 }, (_, n) => String(n).padStart(63, '.') + '\n').join('')))
+  return path
+}
+
+async function sumOf(path) {
+  return createHash('sha256').update(await readFile(path)).digest('hex')
+}
+
+const inHome = (path) => shell(`sha256sum '${path}' | cut -c1-64`)
+
+/** What the page sends goes so many bytes in a second; 0: as fast as can be. */
+async function slow(bytes) {
+  const cdp = await page.context().newCDPSession(page)
+  await cdp.send('Network.enable')
+  await cdp.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: bytes || -1 })
+}
+
+test('files and whole folders are uploaded, by button and by dropping; a conflict is asked about', async () => {
+  await openFiles()
+  await local('cargo/deep/a.txt', 640)
+  await local('cargo/100% b.txt', 64)
+  await button('Upload').click()
+  await page.getByRole('menuitem', { name: 'Upload files' }).waitFor()
+  await page.keyboard.press('Escape')
+  await page.getByLabel('Folder to upload').setInputFiles(join(here, 'cargo'))
+  await drawer().getByRole('heading', { name: '2 files uploaded' }).waitFor()
+  await row('cargo').waitFor()
+  assert.equal(await inHome('cargo/deep/a.txt'), await sumOf(join(here, 'cargo/deep/a.txt')))
+  assert.equal(await inHome('cargo/100% b.txt'), await sumOf(join(here, 'cargo/100% b.txt')))
+  await button('Clear').click()
+  const dropped = await page.evaluateHandle(() => {
+    const data = new DataTransfer()
+    data.items.add(new File(['dropped'], 'drop.txt'))
+    return data
+  })
+  for (const type of ['dragover', 'drop']) await row('cargo').dispatchEvent(type, { dataTransfer: dropped })
+  await drawer().getByRole('heading', { name: '1 file uploaded' }).waitFor()
+  assert.equal(await shell('cat cargo/drop.txt'), 'dropped')
+  await shell('echo here first > cargo/drop.txt')
+  for (const type of ['dragover', 'drop']) await row('cargo').dispatchEvent(type, { dataTransfer: dropped })
+  await page.getByRole('dialog', { name: 'drop.txt is there already' }).getByRole('button', { name: 'Keep both' }).click()
+  await drawer().getByRole('heading', { name: '2 files uploaded' }).waitFor()
+  for (const type of ['dragover', 'drop']) await row('cargo').dispatchEvent(type, { dataTransfer: dropped })
+  await page.getByRole('dialog', { name: 'drop.txt is there already' }).getByRole('button', { name: 'Replace' }).click()
+  await drawer().getByRole('heading', { name: '3 files uploaded' }).waitFor()
+  assert.equal(await shell("cat cargo/drop.txt; echo; cat 'cargo/drop (2).txt'"), 'dropped\ndropped')
+  await button('Clear').click()
+})
+
+test('an upload is paused, goes on, survives a killed server, and is whole', async () => {
+  await openFiles()
+  const path = await local('big.bin', 12 << 20)
+  await slow(1 << 20)
+  await page.getByLabel('Files to upload').setInputFiles(path)
+  const all = page.getByRole('progressbar', { name: 'All uploads' })
+  await page.waitForFunction(() => Number(document.querySelector('[aria-label="All uploads"]')?.ariaValueNow) >= 5)
+  await drawer().getByRole('heading', { name: /Uploading 1 file · \d+% · .*\/s · .* left/ }).waitFor()
+  assert.equal(await shell('ls big.bin 2>&1 | grep -c cannot'), '1', 'it has no name before it is whole')
+  await button('Pause big.bin').click()
+  await page.locator('[data-upload=paused]').waitFor()
+  const at = Number(await all.getAttribute('aria-valuenow'))
+  await button('Go on with big.bin').click()
+  await page.waitForFunction((at) => Number(document.querySelector('[aria-label="All uploads"]').ariaValueNow) > at + 5, at)
+  await w.server.kill('SIGKILL')
+  await drawer().getByText(/goes on by itself/).waitFor()
+  await slow(0)
+  await w.server.start()
+  await drawer().getByRole('heading', { name: '1 file uploaded' }).waitFor()
+  await me.linkIs('open')
+  assert.equal(await inHome('big.bin'), await sumOf(path))
+  await button('Clear').click()
+})
+
+test('an upload that a reload broke off goes on once its file is given again', async () => {
+  const path = await local('later.bin', 8 << 20)
+  await openFiles()
+  await slow(1 << 20)
+  await page.getByLabel('Files to upload').setInputFiles(path)
+  await page.waitForFunction(() => Number(document.querySelector('[aria-label="All uploads"]')?.ariaValueNow) >= 20)
+  page.once('dialog', (dialog) => dialog.accept())
+  await page.reload()
+  await me.linkIs('open')
+  await slow(0)
+  const before = page.getByRole('region', { name: 'Uploads of before' })
+  await before.getByText('later.bin').waitFor()
+  await accessible('uploads of before')
+  let sent = 0
+  page.on('request', (request) => {
+    if (request.method() === 'PATCH') sent += Number(request.headers()['upload-offset'])
+  })
+  await page.getByLabel('Files to go on with').setInputFiles(path)
+  await drawer().getByRole('heading', { name: '1 file uploaded' }).waitFor()
+  await before.waitFor({ state: 'detached' })
+  assert.ok(sent > 0, 'it went on, and did not begin anew')
+  assert.equal(await inHome('later.bin'), await sumOf(path))
+})
+
 test('the bar says how safe the files are, and its panel lists snapshots, without asking all the time', async () => {
   const chip = page.locator('[data-safety]')
   await page.locator('[data-safety=good]').waitFor()
@@ -333,6 +464,49 @@ test('the bar says how safe the files are, and its panel lists snapshots, withou
   await page.waitForResponse(/backups\/state/)
   page.off('request', counted)
   assert.ok(asked < 15, `asked ${asked} times in about 10 s`)
+})
+
+/** Waits until a snapshot that was begun after now is listed, and opens it. */
+async function freshSnapshot() {
+  const after = await page.evaluate(() => Date.now())
+  await drawer().getByRole('button', { name: 'Backups', exact: true }).click()
+  await drawer().getByRole('button', { name: 'Make one now' }).click()
+  await page.waitForFunction(
+    (after) => Date.parse(document.querySelector('[data-drawer] time[datetime]')?.dateTime ?? '') > after,
+    after,
+  )
+  await drawer().locator('li button:has(time)').first().click()
+}
+
+test('a snapshot is gone through, a file of it downloaded, and restored in place, with undo, and beside', async () => {
+  await shell("mkdir -p old/sub; echo before > 'old/sub/log $x.txt'; echo gone > old/lost")
+  await freshSnapshot()
+  await shell("echo after > 'old/sub/log $x.txt'; rm old/lost")
+  const was = page.getByRole('list', { name: 'The folder as it was' })
+  await was.getByRole('button', { name: 'old', exact: true }).click()
+  await was.getByRole('button', { name: 'sub', exact: true }).click()
+  const [file] = await Promise.all([page.waitForEvent('download'), was.getByRole('button', { name: 'Download log $x.txt' }).click()])
+  assert.equal((await readFile(await file.path())).toString(), 'before\n')
+  await crumb('old').click()
+  await button('Restore this folder').click()
+  const dialog = page.getByRole('dialog', { name: 'Restore old?' })
+  await dialog.getByLabel(/In its place/).check()
+  await dialog.getByRole('list', { name: 'What would change' }).getByText('old/lost').waitFor()
+  await accessible('the preview of a restore')
+  await dialog.getByRole('button', { name: 'Restore in place' }).click()
+  await page.locator('[data-restore=done]').getByText(/old was restored in its place/).waitFor()
+  assert.equal(await shell("cat 'old/sub/log $x.txt' old/lost"), 'before\ngone')
+  await drawer().getByRole('button', { name: 'Undo', exact: true }).first().click()
+  await page.locator('[data-restore=undone]').waitFor()
+  assert.equal(await shell("cat 'old/sub/log $x.txt'; ls old"), 'after\nsub')
+  await drawer().locator('li button:has(time)').nth(0).waitFor()
+  await drawer().locator('li button:has(time)').filter({ hasText: 'asked for' }).first().click()
+  await was.getByRole('button', { name: 'Restore old' }).click()
+  await page.getByRole('dialog', { name: 'Restore old?' }).getByRole('button', { name: 'Restore beside' }).click()
+  const done = page.locator('[data-restore=done]').getByText(/old was restored as /)
+  await done.waitFor()
+  const into = /restored as (.*), /.exec(await done.innerText())[1]
+  assert.equal(await shell(`cat '${into}/lost'; ls old`), 'gone\nsub')
 })
 
 test('nothing went wrong in the page, and no policy was broken', () => assert.deepEqual(me.problems, []))

@@ -11,14 +11,7 @@ export type Listing = Omit<Schemas['Listing'], 'entries'> & { entries: Entry[] }
 export type Moved = Schemas['Moved']
 export type Trashed = Schemas['Trashed']
 
-export interface GitStatus {
-  repository: string
-  branch: string
-  ahead: number
-  behind: number
-  entries: Array<{ path: string; code: string }>
-  truncated: boolean
-}
+export type GitStatus = Schemas['GitStatus']
 
 export interface SearchQuery {
   path: string
@@ -41,68 +34,11 @@ export interface Change {
   from?: string
 }
 
-export interface Snapshot {
-  id: string
-  at: string
-  files: number
-  bytes: number
-  added_bytes: number
-  changed_files: number
-  verified_at?: string
-  tags: string[]
-}
-
-export interface Left {
-  rule: string
-  why: string
-  bytes: number
-  files: number
-}
-
-export interface BackupState {
-  on: boolean
-  off?: string
-  place: string
-  safe_at?: string
-  pending_files: number
-  busy?: string
-  done_bytes?: number
-  total_bytes?: number
-  verified_at?: string
-  trouble?: string
-  retry_at?: string
-  left_out: Left[]
-}
-
-export interface RestoreRequest {
-  path: string
-  where: 'beside' | 'in_place'
-  exact?: boolean
-}
-
-export interface RestorePreview {
-  changes: Array<{ path: string; change: 'add' | 'replace' | 'trash' | 'mode'; size: number }>
-  adds: number
-  replaces: number
-  trashes: number
-  same: number
-  bytes: number
-  refused?: string
-}
-
-export interface Restore {
-  id: string
-  snapshot: string
-  request: RestoreRequest
-  state: 'running' | 'done' | 'failed' | 'undone'
-  into?: string
-  done_bytes: number
-  total_bytes: number
-  started_at: string
-  ended_at?: string
-  trouble?: string
-  undo: boolean
-}
+export type Snapshot = Schemas['Snapshot']
+export type BackupState = Schemas['BackupState']
+export type RestoreRequest = Schemas['RestoreRequest']
+export type RestorePreview = Schemas['RestorePreview']
+export type Restore = Schemas['Restore']
 
 /** Whether it is a folder, or a link that leads to one. */
 export function isFolder(entry: Pick<Entry, 'kind' | 'leads_to'>): boolean {
