@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"staithe/internal/files"
+	"staithe/internal/config"
 	"staithe/internal/station"
 )
 
@@ -45,6 +46,7 @@ was cut off: it goes on.`,
 	f.StringVar(&q.from, "from", "", "restore a whole server from `s3://BUCKET/PREFIX` or a folder")
 	f.StringVar(&q.keyFile, "key-file", "", "with --from: the `file` with the old server's backup key")
 	loader := configFlags(c)
+	hideSettings(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if q.from != "" {
 			if len(args) > 0 || q.inPlace || q.undo != "" {
@@ -66,6 +68,18 @@ was cut off: it goes on.`,
 		return r.restore(cmd.Context(), args[0], q)
 	}
 	return c
+}
+
+// hideSettings keeps those settings of a server out of the help that do not matter
+// to a restore.
+func hideSettings(c *cobra.Command) {
+	all := flag.NewFlagSet("settings", flag.ContinueOnError)
+	config.Register(all)
+	all.VisitAll(func(f *flag.Flag) {
+		if f.Name != "data" && f.Name != "config" && !strings.HasPrefix(f.Name, "s3-") {
+			_ = c.Flags().MarkHidden(f.Name) // it fails for none that is there
+		}
+	})
 }
 
 type restoreFlags struct {
@@ -127,7 +141,7 @@ func (r *restorer) restore(ctx context.Context, path string, q restoreFlags) err
 	if err != nil {
 		return err
 	}
-	p, err := files.Path(strings.TrimSuffix(strings.TrimPrefix(path, "~/"), "/")).Clean()
+	p, err := homePath(strings.TrimPrefix(path, ":"))
 	if err != nil {
 		return err
 	}
