@@ -16,12 +16,12 @@ import (
 func adminCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "admin",
-		Short: "Manage users on the server's own machine",
+		Short: "Manage users and their homes on the server's own machine",
 		Long:  "Manage users from the machine that holds the data directory, whether the server runs or not.",
 	}
 	user := &cobra.Command{Use: "user", Short: "Manage users"}
 	user.AddCommand(userAddCommand())
-	c.AddCommand(user, resetLinkCommand(), backupKeyCommand())
+	c.AddCommand(user, resetLinkCommand(), trashCommand(), untrashCommand(), backupKeyCommand())
 	return c
 }
 
