@@ -105,6 +105,8 @@ type tarDir struct {
 	mode uint32 // 0: as it is made
 	at   time.Time
 	old  bool // it was there before
+	// listed: the archive has it by itself, not only in the names of others.
+	listed bool
 }
 
 // member is one name of an archive.
@@ -183,12 +185,14 @@ func (x *extractor) add(i member) error {
 	if err := x.ctx.Err(); err != nil {
 		return err
 	}
-	if x.names++; x.names > x.o.Files {
-		return tooLarge()
-	}
 	p, err := x.path(i.name)
 	if err != nil || p == "" {
 		return err
+	}
+	if i.kind != KindFolder || x.folders[p].listed { // a folder is counted when it is made
+		if x.names++; x.names > x.o.Files {
+			return tooLarge()
+		}
 	}
 	if i.kind == KindFIFO || p.within(ownDir) {
 		x.done.Skipped++
@@ -245,7 +249,7 @@ func (x *extractor) folder(p Path, i member) error {
 		}
 	}
 	if i.kind == KindFolder {
-		d.mode, d.at = i.mode|0o700, i.at
+		d.mode, d.at, d.listed = i.mode|0o700, i.at, true
 	}
 	x.folders[p] = d
 	return nil
