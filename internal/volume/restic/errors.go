@@ -62,7 +62,7 @@ var symptoms = []struct {
 	{[]string{"no space left on device", "disk quota exceeded", "QuotaExceeded", "507 Insufficient Storage", "InsufficientStorage", "StorageFull", "XMinioStorageFull", "quota exceeded", "Quota exceeded", "reached its maximum"}, station.ErrNoSpace, CodeFull,
 		"There is no room left at %s; make some, or raise its quota."},
 	{[]string{"connection refused", "no such host", "i/o timeout", "connection reset", "network is unreachable", "no route to host", "TLS handshake", "x509:", "tls:", "unexpected EOF", ": EOF", "server misbehaving",
-		"Service Unavailable", "Internal Server Error", "InternalError", "internal error", "SlowDown", "reduce your request rate", "502 Bad Gateway", "Gateway Timeout", "ServiceUnavailable", "net/http:", "broken pipe", "context deadline exceeded", "timeout awaiting"}, station.ErrUnavailable, CodeUnreachable,
+		"Service Unavailable", "Internal Server Error", "InternalError", "internal error", "SlowDown", "reduce your request rate", "502 Bad Gateway", "Gateway Timeout", "ServiceUnavailable", "net/http:", "broken pipe", "context deadline exceeded", "timeout awaiting", "Connection closed by foreign host"}, station.ErrUnavailable, CodeUnreachable,
 		"The store of %s cannot be reached or does not work; see that S3_ENDPOINT is right and answers."},
 	{[]string{"should be a file, but is a"}, station.ErrConflict, CodeNotAFile,
 		"That is no file in the snapshot at %s; ask for a folder as an archive."},
@@ -71,7 +71,7 @@ var symptoms = []struct {
 	{[]string{"/config: no such file or directory", "specified key does not exist", "NoSuchKey", "config file does not exist"}, station.ErrNotFound, CodeNoRepository,
 		"There is no repository at %s yet; it is made with the first backup."},
 	{[]string{"unable to open config file"}, station.ErrUnavailable, CodeUnreachable,
-		"The repository at %s cannot be opened; see that the store works."},
+		"The store of %s cannot be reached or does not work; see that S3_ENDPOINT is right and answers."},
 	{[]string{"ciphertext verification failed", "repository contains errors", "invalid data returned", "error loading index", "does not match id", "not found in index", "Fatal: unable to load index", "hash mismatch", "unexpected size", "is not contained in any index"}, station.ErrUnavailable, CodeDamaged,
 		"The repository at %s is damaged; keep it as it is, and run restic check on it to see what can be read."},
 }
