@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,12 +26,12 @@ import (
 
 // openBackups makes the engine of snapshots. Where there can be none, the engine
 // says why to all who ask, and so does the log.
-func openBackups(ctx context.Context, cfg config.Config, data string, instance station.ID, copies *capture, volumes *volume.Volumes, w *watch.Watcher, log *slog.Logger) (*backup.Engine, error) {
+func openBackups(ctx context.Context, cfg config.Config, data string, instance station.ID, copies *capture, f *fleet.Fleet, kinds []station.Class, volumes *volume.Volumes, w *watch.Watcher, log *slog.Logger) (*backup.Engine, error) {
 	o := backup.Options{
 		Data: data, Host: serverHost(instance), Bucket: bucket(cfg), Keep: policy(cfg), Log: log,
 		Homes: func(ctx context.Context) ([]station.Workstation, error) { return homes(ctx, copies.store, volumes) },
 		Home:  volumes.Path, Server: copies.prepare,
-		Watch: watchFor(w),
+		Watch: watchFor(w), ForeignLocks: foreignLocks(f, kinds),
 	}
 	var err error
 	if o.Program, o.Launcher, err = backupPrograms(ctx, cfg, data); err != nil {
@@ -38,6 +39,25 @@ func openBackups(ctx context.Context, cfg config.Config, data string, instance s
 		log.Warn("there are no backups", "why", err)
 	}
 	return backup.New(o)
+}
+
+// foreignLocks says of a workstation whether one of its sessions is in gVisor,
+// whose kernel has the file locks of its programs to itself. One that sleeps may
+// be frozen in the middle of a transaction.
+func foreignLocks(f *fleet.Fleet, kinds []station.Class) func(context.Context, station.Workstation) bool {
+	return func(ctx context.Context, ws station.Workstation) bool {
+		list, err := f.List(ctx, ws.User)
+		if err != nil {
+			return true // more care than may be needed
+		}
+		for _, s := range list {
+			at := slices.IndexFunc(kinds, func(c station.Class) bool { return c.Name == s.Class })
+			if at < 0 || kinds[at].Runtime == "runsc" {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // serverHost is what locks in repositories say of whose they are.

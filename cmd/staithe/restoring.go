@@ -39,7 +39,9 @@ func (r *restoring) Repository(_ context.Context, ws station.Workstation) (resto
 	return keptHome{r.engine, ws}, nil
 }
 
-func (r *restoring) LeftOut(_ station.Workstation, path string) bool { return backup.LeftOut(path) }
+func (r *restoring) LeftOut(ws station.Workstation, path string) bool {
+	return r.engine.LeftOut(ws, path)
+}
 
 func (r *restoring) Before(ctx context.Context, ws station.Workstation) error {
 	ctx, cancel := context.WithTimeout(ctx, beforeLimit)

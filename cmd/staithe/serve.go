@@ -216,7 +216,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 		return p, err
 	}
 	p.copies = &capture{data: data.path, store: p.store, images: images, log: log}
-	if p.backups, err = openBackups(ctx, cfg, data.path, instance, p.copies, volumes, p.watch, log); err != nil {
+	if p.backups, err = openBackups(ctx, cfg, data.path, instance, p.copies, p.fleet, kinds, volumes, p.watch, log); err != nil {
 		return p, err
 	}
 	served := &homeFiles{fleet: p.fleet, keeper: p.files, git: gitOf{data: data.path}, watch: p.watch}

@@ -22,6 +22,13 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == "staithe-backup" {
 		os.Exit(jail.Main())
 	}
+	if os.Getenv(engineEnv) != "" {
+		if err := runEngine(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(writerEnv) != "" {
 		if err := writeForever(os.Args[1], os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -41,7 +48,7 @@ func TestMain(m *testing.M) {
 
 // bench is an engine with one home.
 type bench struct {
-	t    *testing.T
+	t    testing.TB
 	o    Options
 	e    *Engine
 	ws   station.Workstation
@@ -91,7 +98,7 @@ func needs(t testing.TB) (program string) {
 	return program
 }
 
-func newBench(t *testing.T, set func(*Options)) *bench {
+func newBench(t testing.TB, set func(*Options)) *bench {
 	t.Helper()
 	program := needs(t)
 	self, err := os.Executable()

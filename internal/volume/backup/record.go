@@ -36,15 +36,21 @@ func (u *unit) readRecord() (record, error) {
 	var r record
 	b, err := os.ReadFile(u.recordPath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return record{Place: u.e.place()}, nil
+		return u.newRecord(), nil
 	}
 	if err != nil {
 		return r, fmt.Errorf("read the state of backups: %w", err)
 	}
 	if err := json.Unmarshal(b, &r); err != nil || r.Place != u.e.place() {
-		return record{Place: u.e.place()}, nil
+		return u.newRecord(), nil
 	}
 	return r, nil
+}
+
+// newRecord is of a repository of which nothing is known. There is nothing to be
+// pruned for a while.
+func (u *unit) newRecord() record {
+	return record{Place: u.e.place(), Pruned: time.Now()}
 }
 
 // keep writes the record. The caller holds the unit's lock. When it cannot be

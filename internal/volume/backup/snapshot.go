@@ -194,7 +194,9 @@ func (u *unit) vanished() {
 	if len(u.rec.Snapshots) > 0 {
 		u.log.Error("the repository is not there any more; another is made", "place", u.e.place())
 	}
-	u.rec = record{Place: u.e.place(), Left: u.rec.Left}
+	left := u.rec.Left
+	u.rec = u.newRecord()
+	u.rec.Left = left
 	u.keep()
 }
 

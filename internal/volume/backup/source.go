@@ -45,9 +45,15 @@ var usual = []rule{
 	{".local/share/staithe/staging/*", "What is being uploaded or written has no name yet."},
 }
 
-// LeftOut says whether snapshots of homes leave a path (from the home's top) out
-// by a rule.
-func LeftOut(path string) bool { return !counts(path, usual) }
+// LeftOut says whether snapshots of a home leave a path (from its top) out by a
+// rule of now.
+func (e *Engine) LeftOut(ws station.Workstation, path string) bool {
+	rules := usual
+	if u, err := e.unit(ws); e.o.Off == "" && err == nil {
+		rules = u.rules()
+	}
+	return !counts(path, rules)
+}
 
 // counts says whether a change of a path is one that a snapshot would hold. What
 // SQLite keeps beside a database while it is open is never in one.
