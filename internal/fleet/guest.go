@@ -66,6 +66,9 @@ func (f *Fleet) guestConfig(s station.Session, user station.User) guestapi.Confi
 			"PATH=" + home + "/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/staithe/bin",
 			"USER=" + user.Name, "LOGNAME=" + user.Name, "HOME=" + home, "SHELL=/bin/bash",
 			fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", station.SandboxUID),
+			// Said outright, so that an image's own values lead no program out of the home.
+			"XDG_CONFIG_HOME=" + home + "/.config", "XDG_DATA_HOME=" + home + "/.local/share",
+			"XDG_STATE_HOME=" + home + "/.local/state", "XDG_CACHE_HOME=" + home + "/.cache",
 			"STAITHE_SESSION=" + string(s.ID),
 		},
 	}

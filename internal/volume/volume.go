@@ -132,8 +132,29 @@ func (v *Volumes) build(ctx context.Context, dir string, ws station.Workstation)
 	if err := copySkel(ctx, home, skelDir, func(name string) error { return v.give(home, name, ws) }); err != nil {
 		return err
 	}
+	if err := v.xdg(home, ws); err != nil {
+		return err
+	}
 	// Last: until then nobody but this process can touch what is in it.
 	return v.give(home, ".", ws)
+}
+
+// xdg makes the folders where programs keep settings, data and caches, unless the
+// skeleton had them.
+func (v *Volumes) xdg(home *os.Root, ws station.Workstation) error {
+	for _, name := range []string{".config", ".local", ".local/share", ".local/state", ".cache"} {
+		err := home.Mkdir(name, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			err = v.give(home, name, ws)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // give makes a path its user's.
