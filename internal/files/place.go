@@ -328,12 +328,10 @@ func (p *placement) reserved(t trash) bool {
 // inTreeIfThere is what goes to the trash: what the tree has at the path that was
 // asked for.
 func (p *placement) inTreeIfThere(tree *os.File) (*os.File, string, error) {
-	dir, base := p.dir, treeName
-	var err error
+	dir, base, err := openBelow(tree, p.plan.Path)
 	if p.plan.Path.Home() {
+		base = treeName
 		dir, err = openFolder(p.dir, ".")
-	} else {
-		dir, base, err = openBelow(tree, p.plan.Path)
 	}
 	if err != nil {
 		return nil, "", err

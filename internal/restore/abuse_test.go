@@ -55,6 +55,7 @@ func (b *bench) harmless() {
 // Whoever has the key can write any snapshot. Restoring it hurts nothing outside
 // of the home, and makes nothing in it that has rights.
 func TestAbuse26_ForgedSnapshots(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	target := t.TempDir()
 	b.put("mine", "untouched")
@@ -122,6 +123,7 @@ func TestAbuse26_ForgedSnapshots(t *testing.T) {
 // A file that is said to have three bytes and has two gigabytes does not fill the
 // disk.
 func TestAbuse26_BombInASnapshot(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.forger()
 	bomb := f.file("bomb", strings.Repeat("\x01", 4<<20))

@@ -108,6 +108,7 @@ func kills() int {
 // file is the old or the new one, whoever comes after finishes it or says that
 // nothing was changed, and in the end it is undone.
 func TestKilledWhileRestoring(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("SKIPPED: long")
 	}

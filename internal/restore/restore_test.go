@@ -46,6 +46,7 @@ func (b *bench) furnish(top string) {
 }
 
 func TestWholeHomeInPlaceAndUndo(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.furnish("work")
 	b.leftOut = "left"
@@ -83,6 +84,7 @@ func TestWholeHomeInPlaceAndUndo(t *testing.T) {
 }
 
 func TestFolderAndFileBeside(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.furnish("work")
 	snapshot := b.snapshot()
@@ -111,6 +113,7 @@ func TestFolderAndFileBeside(t *testing.T) {
 }
 
 func TestFileInPlaceWhoseNameIsAPattern(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.furnish("work")
 	b.put("work/xa", "another that the pattern would match")
@@ -126,6 +129,7 @@ func TestFileInPlaceWhoseNameIsAPattern(t *testing.T) {
 // A program that a session's root gave capabilities has them as an attribute that
 // not everybody may set. It is no reason to give nothing back.
 func TestFileWithCapabilities(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: needs root")
 	}
@@ -144,6 +148,7 @@ func TestFileWithCapabilities(t *testing.T) {
 }
 
 func TestManyChangesInPlace(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	p := filepath.Join(b.home, "many")
 	_ = os.Mkdir(p, 0o755)
@@ -166,6 +171,7 @@ func TestManyChangesInPlace(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.put("f", "content")
 	snapshot := b.snapshot()
@@ -210,6 +216,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestOneAtATime(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.put("f", "content")
 	snapshot := b.snapshot()

@@ -102,6 +102,7 @@ func (l lost) check(t *testing.T, data string) {
 }
 
 func TestTotalLoss(t *testing.T) {
+	t.Parallel()
 	l := lose(t)
 	data := t.TempDir()
 	var said talk
@@ -121,6 +122,7 @@ func TestTotalLoss(t *testing.T) {
 
 // Cut off after any step, the next run goes on and ends with the same.
 func TestTotalLossCutOff(t *testing.T) {
+	t.Parallel()
 	l := lose(t)
 	data := t.TempDir()
 	for step := range 8 {
@@ -155,6 +157,7 @@ func TestTotalLossCutOff(t *testing.T) {
 }
 
 func TestTotalLossRefusals(t *testing.T) {
+	t.Parallel()
 	l := lose(t)
 	var said talk
 	full := t.TempDir()
