@@ -369,3 +369,39 @@ func TestAbuse11_FileStreamsEndWithTheRight(t *testing.T) {
 	}
 	until(t, "what was half made is removed", func() bool { return f.staged(root) == 0 })
 }
+
+// Another user's uploads are not there.
+func TestAbuse10_AnotherUsersUploads(t *testing.T) {
+	b, f := newFilesBench(t)
+	root := b.admin()
+	ada, bob := b.member(root, "ada"), b.member(root, "bob")
+	r := ada.tus("POST", uploadsAt, strings.NewReader("12345"), 5, "Upload-Length", "10", "Upload-Metadata", uploadTo("x"))
+	if r.StatusCode != 201 {
+		t.Fatalf("%d %s", r.StatusCode, r.body)
+	}
+	at := strings.TrimPrefix(r.Header.Get("Location"), b.base)
+	narrow, _ := ada.token(auth.ScopeSessions, auth.ScopeTerminal)
+	for _, c := range []struct {
+		br   *browser
+		want int
+	}{{bob, 404}, {root, 404}, {narrow, 403}, {b.browser(), 401}} {
+		for _, method := range []string{"HEAD", "PATCH", "DELETE"} {
+			body, length := io.Reader(nil), int64(0)
+			if method == "PATCH" {
+				body, length = strings.NewReader("evil!"), 5
+			}
+			if r := c.br.tus(method, at, body, length, "Upload-Offset", "5"); r.StatusCode != c.want {
+				t.Errorf("%s by another: %d %s, want %d", method, r.StatusCode, r.body, c.want)
+			}
+		}
+	}
+	if r := ada.tus("HEAD", at, nil, 0); r.StatusCode != 200 || r.Header.Get("Upload-Offset") != "5" {
+		t.Errorf("%d %v", r.StatusCode, r.Header)
+	}
+	if r := ada.tus("PATCH", at, strings.NewReader("67890"), 5, "Upload-Offset", "5"); r.StatusCode != 204 {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if got, err := os.ReadFile(filepath.Join(f.home(ada.user.ID), "x")); err != nil || string(got) != "1234567890" {
+		t.Errorf("%q %v", got, err)
+	}
+}
