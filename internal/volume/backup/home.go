@@ -113,7 +113,8 @@ func (p *prepared) add(lines []capture.Line, copies string) {
 		case l.Path == nil:
 		case copyName.MatchString(l.Copy):
 			p.overlays = append(p.overlays, jail.Overlay{From: filepath.Join(copies, l.Copy), In: restic.Top, To: l.Path})
-			if excluded++; excluded <= excludedMax {
+			// A pattern of a name with U+FFFD would match others.
+			if excluded++; excluded <= excludedMax && !bytes.ContainsRune(l.Path, '\uFFFD') {
 				for _, end := range []string{"-wal", "-journal", "-shm"} {
 					p.excludes = append(p.excludes, restic.Pattern(string(l.Path)+end))
 				}
