@@ -19,6 +19,7 @@ import (
 	"staithe/internal/auth"
 	"staithe/internal/config"
 	"staithe/internal/files/keeper"
+	"staithe/internal/files/template"
 	"staithe/internal/files/watch"
 	"staithe/internal/fleet"
 	"staithe/internal/gateway"
@@ -151,6 +152,8 @@ type program struct {
 	backups  *backup.Engine
 	copies   *capture
 	watch    *watch.Watcher
+	fill     *templates
+	endFill  context.CancelFunc
 	restores *restore.Manager
 	fleet    *fleet.Fleet
 	gateway  *gateway.Gateway
@@ -204,10 +207,17 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if p.files, err = openFiles(data.path, log); err != nil {
 		return p, err
 	}
+	fill := &templates{source: cfg.HomeTemplate, dir: filepath.Join(data.path, "templates"), log: log}
+	if cfg.HomeTemplate != "" {
+		if err := template.Check(cfg.HomeTemplate); err != nil {
+			return p, err
+		}
+		volumes.WithoutSkel()
+	}
 	p.fleet, err = fleet.New(fleet.Options{
 		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
 		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass, Reserve: cfg.DiskReserve,
-		Network: network, Images: images, Files: p.files,
+		Network: network, Images: images, Files: p.files, HomeMade: fill.made,
 	})
 	if err != nil {
 		return p, err
@@ -223,6 +233,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if p.restores, err = openRestores(data.path, served, p.backups, volumes, log); err != nil {
 		return p, err
 	}
+	p.begin(ctx, fill, served)
 	offered := &catalog{classes: kinds, def: cfg.DefaultClass, describe: p.runtime.Describe, check: classChecker(images, noWayOut)}
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
@@ -260,6 +271,10 @@ func (p *program) offerSetup(ctx context.Context, out io.Writer) error {
 
 func (p *program) close() error {
 	var errs []error
+	if p.fill != nil {
+		p.endFill()
+		p.fill.work.Wait()
+	}
 	if p.restores != nil {
 		p.restores.Close()
 	}

@@ -36,7 +36,8 @@ type Config struct {
 	S3             S3     // where backups go; without a bucket: into the data directory
 	Backups        string // on or off
 	BackupKeep     Keep
-	DiskReserve    int64 // bytes of the disk kept free for the server; 0: none, -1: 5 %, 2 GiB at most
+	HomeTemplate   string // what new homes begin with; "": the host's /etc/skel
+	DiskReserve    int64  // bytes of the disk kept free for the server; 0: none, -1: 5 %, 2 GiB at most
 }
 
 // field is one setting: its flag is --name, its variable STAITHE_NAME, its key
@@ -81,6 +82,8 @@ var fields = append([]field{
 		set: oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json"), get: func(c *Config) string { return c.LogFormat }},
 	{name: "dev-page", usage: "`origin` of a Vite dev server to take the page from", fallback: fixed(""),
 		set: setOrigin(func(c *Config) *string { return &c.DevPage }), get: func(c *Config) string { return c.DevPage }},
+	{name: "home-template", usage: "what new homes begin with: the absolute `path` of a folder or archive, https://… of a .tar, .tar.gz, .tar.zst or .zip, or git+https://… of a repository; left out: the host's /etc/skel alone", fallback: fixed(""),
+		set: setWord(func(c *Config) *string { return &c.HomeTemplate }), get: func(c *Config) string { return c.HomeTemplate }},
 }, backupFields...)
 
 func (f field) variable() string {

@@ -66,30 +66,33 @@ type Options struct {
 	Classes []station.Class
 	// DefaultClass is the class of a session that names none; empty: the first.
 	DefaultClass string
-	Images       Images           // nil: no class has an image
-	Files        Files            // nil: nothing but sessions has homes open
-	Network      Network          // nil: no class has a network
-	Clock        func() time.Time // nil: time.Now
-	Reserve      int64            // bytes of the disk kept free for the server; 0: none, negative: volume.GuardOptions' default
+	Images       Images // nil: no class has an image
+	// HomeMade hears that a user's home was made just now. It must not wait; nil: nobody does.
+	HomeMade func(user station.ID)
+	Files    Files            // nil: nothing but sessions has homes open
+	Network  Network          // nil: no class has a network
+	Clock    func() time.Time // nil: time.Now
+	Reserve  int64            // bytes of the disk kept free for the server; 0: none, negative: volume.GuardOptions' default
 }
 
 // Fleet runs all users' sessions. Safe for concurrent use: operations on one
 // session wait for each other, those on different sessions do not.
 type Fleet struct {
-	store   Store
-	runtime sandbox.Runtime
-	volumes *volume.Volumes
-	signer  *guestapi.Signer
-	guest   string
-	parked  string // folder of what stopped sessions showed
-	log     *slog.Logger
-	now     func() time.Time
-	id      station.ID // this server's name in leases
-	classes classes
-	images  Images
-	network Network
-	files   Files
-	guard   *volume.Guard
+	homeMade func(station.ID)
+	store    Store
+	runtime  sandbox.Runtime
+	volumes  *volume.Volumes
+	signer   *guestapi.Signer
+	guest    string
+	parked   string // folder of what stopped sessions showed
+	log      *slog.Logger
+	now      func() time.Time
+	id       station.ID // this server's name in leases
+	classes  classes
+	images   Images
+	network  Network
+	files    Files
+	guard    *volume.Guard
 
 	sessions keylock.Locks[station.ID] // one operation per session
 	users    keylock.Locks[station.ID] // a user's home and set of sessions; held with a session only while that one is in no list
@@ -121,7 +124,8 @@ func New(o Options) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{
-		store: o.Store, runtime: o.Runtime, volumes: o.Volumes, signer: o.Signer, guest: o.GuestPath, log: o.Log, now: o.Clock,
+		homeMade: o.HomeMade,
+		store:    o.Store, runtime: o.Runtime, volumes: o.Volumes, signer: o.Signer, guest: o.GuestPath, log: o.Log, now: o.Clock,
 		parked: filepath.Join(o.Data, "parked"), id: o.Instance, classes: classes, images: o.Images, network: o.Network, files: o.Files,
 		clients: map[station.ID]*guestapi.Client{}, watched: map[station.ID]*watched{}, leased: map[station.ID]time.Time{},
 	}

@@ -29,7 +29,17 @@ func (f *Fleet) makeHome(ctx context.Context, user station.ID) error {
 	if err := f.guard.Low(); err != nil {
 		return err
 	}
-	return f.volumes.Create(ctx, ws)
+	there, err := f.volumes.Exists(ws)
+	if err != nil {
+		return err
+	}
+	if err := f.volumes.Create(ctx, ws); err != nil {
+		return err
+	}
+	if !there && f.homeMade != nil {
+		f.homeMade(user)
+	}
+	return nil
 }
 
 // enabled reads a user who may have something made. A request that was let in

@@ -29,9 +29,10 @@ const (
 // Volumes are the homes under one data directory. Safe for concurrent use;
 // calls for one workstation are the caller's to serialise.
 type Volumes struct {
-	data string
-	root *os.Root
-	own  bool // this process is root: homes belong to their users
+	noSkel bool // new homes begin empty
+	data   string
+	root   *os.Root
+	own    bool // this process is root: homes belong to their users
 	// idmapped says whether homes can be mounted idmapped; it is tried once.
 	idmapped func() error
 
@@ -129,8 +130,10 @@ func (v *Volumes) build(ctx context.Context, dir string, ws station.Workstation)
 		return err
 	}
 	defer home.Close()
-	if err := copySkel(ctx, home, skelDir, func(name string) error { return v.give(home, name, ws) }); err != nil {
-		return err
+	if !v.noSkel {
+		if err := copySkel(ctx, home, skelDir, func(name string) error { return v.give(home, name, ws) }); err != nil {
+			return err
+		}
 	}
 	if err := v.xdg(home, ws); err != nil {
 		return err
@@ -138,6 +141,10 @@ func (v *Volumes) build(ctx context.Context, dir string, ws station.Workstation)
 	// Last: until then nobody but this process can touch what is in it.
 	return v.give(home, ".", ws)
 }
+
+// WithoutSkel leaves the host's skeleton out of new homes: somebody else fills
+// them. Call it before any is made.
+func (v *Volumes) WithoutSkel() { v.noSkel = true }
 
 // xdg makes the folders where programs keep settings, data and caches, unless the
 // skeleton had them.

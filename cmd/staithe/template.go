@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"staithe/internal/files"
+	"staithe/internal/files/filesapi"
+	"staithe/internal/files/template"
+	"staithe/internal/station"
+)
+
+// What a template may hold.
+const (
+	templateBytes = 1 << 30
+	templateFiles = 100_000
+)
+
+// templateState is what DATA/templates/USER.json says: a home begins only once.
+type templateState struct {
+	State   string           `json:"state"` // pending, done, failed
+	Source  string           `json:"source"`
+	At      time.Time        `json:"at"`
+	Trouble string           `json:"trouble,omitempty"`
+	Came    *files.Extracted `json:"came,omitempty"`
+}
+
+// templates fills new homes, beside all else: nobody waits for it, and a home
+// whose template failed is as usable as any.
+type templates struct {
+	source string
+	dir    string
+	files  *homeFiles
+	log    *slog.Logger
+	work   sync.WaitGroup
+	stop   context.Context
+}
+
+func (t *templates) file(user station.ID) string { return filepath.Join(t.dir, string(user)+".json") }
+
+func (t *templates) keep(user station.ID, s templateState) error {
+	s.At = time.Now().UTC()
+	b, err := json.MarshalIndent(s, "", "\t")
+	if err == nil {
+		err = os.MkdirAll(t.dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(t.file(user)+".new", b, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(t.file(user)+".new", t.file(user))
+	}
+	if err != nil {
+		return fmt.Errorf("note a template's state: %w", err)
+	}
+	return nil
+}
+
+// made is fleet.Options.HomeMade.
+func (t *templates) made(user station.ID) {
+	if t.source == "" {
+		return
+	}
+	if err := t.keep(user, templateState{State: "pending", Source: t.source}); err != nil {
+		t.log.Error("a new home begins without its template", "user", user, "err", err)
+		return
+	}
+	t.work.Go(func() { t.fill(user, t.source) })
+}
+
+// again goes on with what a server that ended left undone.
+func (t *templates) again() {
+	list, err := os.ReadDir(t.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.log.Error("templates left undone cannot be found", "err", err)
+	}
+	for _, e := range list {
+		b, err := os.ReadFile(filepath.Join(t.dir, e.Name()))
+		var s templateState
+		user := station.ID(e.Name()[:max(0, len(e.Name())-len(".json"))])
+		if err == nil && json.Unmarshal(b, &s) == nil && s.State == "pending" && user.Valid() {
+			t.work.Go(func() { t.fill(user, s.Source) })
+		}
+	}
+}
+
+func (t *templates) fill(user station.ID, source string) {
+	came, err := t.extract(t.stop, user, source)
+	// The host's skeleton comes after it, as a template may have its own dotfiles.
+	if _, serr := t.extract(t.stop, user, "/etc/skel"); serr != nil && !errors.Is(serr, fs.ErrNotExist) {
+		t.log.Warn("a new home has not all of the host's skeleton", "user", user, "err", serr)
+	}
+	if t.stop.Err() != nil {
+		return // pending: the next server goes on
+	}
+	s := templateState{State: "done", Source: source, Came: &came}
+	if err != nil {
+		t.log.Error("a new home begins without its template", "user", user, "template", source, "err", err)
+		s = templateState{State: "failed", Source: source, Trouble: sentenceOf(err)}
+	} else {
+		t.log.Info("a new home has its template", "user", user, "files", came.Files, "kept", came.Kept)
+	}
+	if err := t.keep(user, s); err != nil {
+		t.log.Error("a template's state was not noted", "user", user, "err", err)
+	}
+}
+
+func (t *templates) extract(ctx context.Context, user station.ID, source string) (out files.Extracted, err error) {
+	helper, err := t.files.Helper(ctx, user)
+	if err != nil {
+		return out, err
+	}
+	room, err := t.files.Reserve(ctx, user, templateBytes, templateFiles)
+	if err != nil {
+		return out, err
+	}
+	defer room.Close()
+	from, err := template.Open(ctx, source)
+	if err != nil {
+		return out, err
+	}
+	defer from.Close()
+	q := url.Values{"path": {"."}, "format": {string(from.Format)}, "bytes": {strconv.Itoa(templateBytes)}, "files": {strconv.Itoa(templateFiles)}}
+	res, err := helper.Do(ctx, filesapi.Request{Method: http.MethodPost, Path: filesapi.PathExtract, Query: q, Body: from, Length: -1})
+	if err != nil {
+		return out, err
+	}
+	defer res.Body.Close()
+	return out, json.NewDecoder(res.Body).Decode(&out)
+}
+
+// begin lets templates be fetched, those that were left undone first.
+func (p *program) begin(ctx context.Context, t *templates, homes *homeFiles) {
+	t.files = homes
+	t.stop, p.endFill = context.WithCancel(context.WithoutCancel(ctx))
+	p.fill = t
+	t.again()
+}
