@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +17,10 @@ const (
 	// found again as they are needed (about 10 µs each).
 	mostNodes = 1 << 17
 	mostPath  = 4000 // bytes, as files.Path
+	// beingMade is for how long at most a handle is asked for again that the kernel
+	// has no memory for. It says that also of a folder that is gone while its inode
+	// is just being made into something else, which a moment later is ESTALE.
+	beingMade = 100 * time.Millisecond
 )
 
 // node is a folder of a watched home. Its path is its parents' names: a folder
@@ -187,16 +192,22 @@ func (t *tree) open(key []byte) (fd int, err error) {
 	if disk == nil {
 		return -1, unix.ESTALE // not one of ours
 	}
-	err = retry(func() error {
-		fd, err = unix.OpenByHandleAt(int(disk.Fd()), handleOf(key), unix.O_PATH|unix.O_CLOEXEC)
-		return err
-	})
-	return fd, err
+	wait := 10 * time.Microsecond
+	for begun := time.Now(); ; wait = min(2*wait, time.Millisecond) {
+		err = retry(func() error {
+			fd, err = unix.OpenByHandleAt(int(disk.Fd()), handleOf(key), unix.O_PATH|unix.O_CLOEXEC)
+			return err
+		})
+		if !errors.Is(err, unix.ENOMEM) || time.Since(begun) > beingMade {
+			return fd, err
+		}
+		time.Sleep(wait)
+	}
 }
 
 // exists says whether there is a name in a folder now. It follows no link.
 func (t *tree) exists(r record) bool {
-	fd, err := t.open(r.key)
+	fd, err := t.open(r.key) // one that cannot be opened is gone
 	if err != nil {
 		return false
 	}
