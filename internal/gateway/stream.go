@@ -77,11 +77,9 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who caller) (*s
 		return nil, err
 	}
 	s := &stream{g: g, w: w, who: who, ended: l.ended, control: http.NewResponseController(w)}
-	// The client may take long; one that is gone is found by its writes.
-	if err := s.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		g.live.remove(l)
-		return nil, err
-	}
+	// A client may take long for its answer; one that is gone is found by the writes.
+	// The deadline of its body stays: http.Server ends it with the body, arriving has
+	// its own, and a body that nobody reads must not keep the connection.
 	ctx, cancel := context.WithCancelCause(r.Context())
 	s.r = r.WithContext(ctx)
 	done := make(chan struct{})
@@ -217,7 +215,9 @@ func (s *stream) arriving() *arriving {
 func (b *arriving) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_ = b.s.control.SetReadDeadline(time.Now().Add(b.s.g.timing.stall)) // another server has its own
+	if b.err == nil { // else a deadline would end what is done with the body
+		_ = b.s.control.SetReadDeadline(time.Now().Add(b.s.g.timing.stall)) // another server has its own
+	}
 	if b.stopped.Load() {
 		return 0, errors.New("the request is over")
 	}
