@@ -258,6 +258,9 @@ func (c *Client) List(ctx context.Context, p files.Path, hidden bool, each func(
 		if err := c.ask(ctx, http.MethodGet, filesRoute, q, nil, decode(&l)); err != nil {
 			return err
 		}
+		if l.Cut { // a part is not to be taken for the whole
+			return station.Errorf(station.ErrInvalid, "too_many_names", "%s has more names than can be listed; copy it as an archive.", Quote(string(p)))
+		}
 		for _, e := range l.Entries {
 			if err := oneName(e.Name); err != nil {
 				return err

@@ -38,6 +38,13 @@ func (j *Job) bad(rel string, err error) {
 	j.warn(fmt.Sprintf("%s: %s", Quote(rel), said(err)))
 }
 
+// incomplete says whether something could not be read or copied.
+func (j *Job) incomplete() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed > 0
+}
+
 func (j *Job) warn(line string) {
 	if j.Warn != nil {
 		j.Warn(line)

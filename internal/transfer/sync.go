@@ -69,7 +69,9 @@ func (c *copying) differences(ctx context.Context, items []item) ([]item, error)
 			todo = append(todo, it)
 		}
 	}
-	if c.sync.Delete {
+	if c.sync.Delete && c.incomplete() {
+		c.warn("nothing was deleted: not all of the source could be read, and what is not seen there is not gone")
+	} else if c.sync.Delete {
 		if gone, err = c.remove(ctx, to, have, source); err != nil {
 			return nil, err
 		}
