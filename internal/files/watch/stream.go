@@ -18,6 +18,8 @@ const (
 	// mostPending is how many paths wait for a reader; with more it is told that
 	// it lost some.
 	mostPending = 16384
+	// mostPaths is how many bytes these paths have at most: they may be long.
+	mostPaths = 4 << 20
 )
 
 // ErrClosed is what a reader gets when the stream or its watcher was closed.
@@ -67,6 +69,7 @@ type Stream struct {
 	mu    sync.Mutex
 	set   map[files.Path]pending
 	order []files.Path // keys of set as they came; also some that are no longer in it
+	bytes int          // of the keys of set
 	first time.Time    // when the oldest came
 	lost  bool
 	seq   uint64
@@ -162,7 +165,19 @@ func (s *Stream) events() []Event {
 }
 
 func (s *Stream) reset() {
-	s.set, s.order = map[files.Path]pending{}, nil
+	s.set, s.order, s.bytes = map[files.Path]pending{}, nil, 0
+}
+
+// hold adds a path to what is pending, drop takes one away.
+func (s *Stream) hold(at files.Path, p pending) {
+	s.set[at] = p
+	s.order = append(s.order, at)
+	s.bytes += len(at)
+}
+
+func (s *Stream) drop(at files.Path) {
+	delete(s.set, at)
+	s.bytes -= len(at)
 }
 
 // overflow says that changes were lost. All that is pending is covered by it.
@@ -203,7 +218,7 @@ func (s *Stream) note(c change) {
 		s.noteOne(c)
 	}
 	switch {
-	case len(s.set) > mostPending:
+	case len(s.set) > mostPending || s.bytes > mostPaths:
 		s.lost = true
 		s.reset()
 		s.awake()
@@ -211,7 +226,7 @@ func (s *Stream) note(c change) {
 		s.first = time.Now()
 		s.awake()
 	}
-	if len(s.order) > 2*mostPending {
+	if len(s.order) > 2*len(s.set)+1024 {
 		s.order = slices.DeleteFunc(s.order, func(p files.Path) bool { _, ok := s.set[p]; return !ok })
 	}
 }
@@ -265,10 +280,12 @@ func (s *Stream) moveBelow(from, to files.Path) {
 	s.order = stay
 	for _, p := range going {
 		if e, ok := s.set[p]; ok {
-			delete(s.set, p)
+			s.drop(p)
 			at := to + p[len(from):]
-			s.set[at] = e
-			s.order = append(s.order, at)
+			if _, known := s.set[at]; known {
+				s.drop(at)
+			}
+			s.hold(at, e)
 		}
 	}
 }
@@ -277,13 +294,12 @@ func (s *Stream) moveBelow(from, to files.Path) {
 func (s *Stream) put(at files.Path, n pending) {
 	old, known := s.set[at]
 	if !known {
-		s.set[at] = n
-		s.order = append(s.order, at)
+		s.hold(at, n)
 		return
 	}
 	switch {
 	case n.change == Delete && old.change == Create:
-		delete(s.set, at) // it came and went
+		s.drop(at) // it came and went
 	case n.change == Delete:
 		s.set[at] = n
 	case n.change == Create && old.change == Delete:

@@ -142,6 +142,46 @@ func TestAStreamThatIsNotRead(t *testing.T) {
 	})
 }
 
+// Nor does it keep much where the paths are as long as can be.
+func TestAbuse37_LongPathsThatNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, s := newScripted(".")
+		long := files.Path(strings.Repeat(strings.Repeat("d", 250)+"/", 15))
+		for i := range mostPending {
+			at := files.Path(fmt.Sprint("top/", long, i))
+			h.tell(change{kind: Create, at: at})
+			kept := 0
+			for _, p := range s.order {
+				kept += len(p)
+			}
+			if kept > 2*mostPaths || s.bytes > mostPaths {
+				t.Fatalf("%d bytes of paths are kept", kept)
+			}
+			if s.lost {
+				break
+			}
+			if i%100 == 0 { // what is moved is counted as it is then
+				h.tell(change{kind: Move, from: "top", at: "other", dir: true})
+				h.tell(change{kind: Move, from: "other", at: "top", dir: true})
+			}
+			sum := 0
+			for p := range s.set {
+				sum += len(p)
+			}
+			if sum != s.bytes {
+				t.Fatalf("%d bytes are counted as %d", sum, s.bytes)
+			}
+		}
+		if b, err := s.Next(t.Context()); err != nil || !b.Overflow {
+			t.Errorf("%d events, %v", len(b.Events), err)
+		}
+		script(h, "~a")
+		if b, err := s.Next(t.Context()); err != nil || len(b.Events) != 1 {
+			t.Errorf("afterwards: %+v, %v", b, err)
+		}
+	})
+}
+
 func TestACounterCountsPaths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &home{sinks: map[sink]struct{}{}}
