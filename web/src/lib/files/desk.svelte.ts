@@ -39,6 +39,7 @@ export class Desk {
     this.uploads.onarrived = (path) => this.tree.touched(...this.#newAlong(path))
     this.tree.onchanges = (changes) => void this.edit?.heard(changes)
     addEventListener('beforeunload', this.#guard)
+    drawer.leave = (then) => this.unlessDirty(() => this.#leave(then))
   }
 
   dispose(): void {
@@ -46,6 +47,7 @@ export class Desk {
     this.tree.stop()
     this.uploads.pauseAll()
     this.edit = null
+    drawer.leave = null
     drawer.editing = false
     drawer.uploading = 0
   }
@@ -73,11 +75,13 @@ export class Desk {
   }
 
   closeEdit(): void {
-    this.unlessDirty(() => {
-      this.edit = null
-      drawer.editing = false
-      queueMicrotask(focusDrawer)
-    })
+    this.unlessDirty(() => this.#leave(() => queueMicrotask(focusDrawer)))
+  }
+
+  #leave(then: () => void): void {
+    this.edit = null
+    drawer.editing = false
+    then()
   }
 
   /** Does it, once a person said what becomes of unsaved text. */

@@ -116,7 +116,7 @@ export function safety(state: BackupState, now: number): Safety {
     const safe = state.safe_at ? ` · safe ${ago(state.safe_at, now)}` : ''
     return { tone: 'waiting', text: text + safe + pending, short: text, more }
   }
-  if (!state.safe_at) return { tone: 'waiting', text: `Not safe yet${pending}`, short: 'Not yet', more }
+  if (!state.safe_at) return { tone: 'waiting', text: `Not safe yet${pending}`, short: 'Not safe yet', more }
   return { tone: 'good', text: `Safe ${ago(state.safe_at, now)}${pending}`, short: 'Safe', more }
 }
 

@@ -37,6 +37,8 @@ class Drawer {
   editing = $state(false)
   /** Uploads under way, while the drawer may be closed. */
   uploading = $state(0)
+  /** Leaves the editor, then does what is asked; null: there is none. */
+  leave: ((then: () => void) => void) | null = null
   /** It was opened by a person just now, who wants the keyboard in it. */
   wanted = false
   #width = $state(USUAL)
@@ -63,12 +65,23 @@ class Drawer {
     this.#save()
   }
 
-  show(view: DrawerView): void {
-    this.view = view
+  /** Opens it as it was, with the keyboard in it. */
+  enter(): void {
     this.wanted = true
     if (this.open) focusDrawer()
     this.open = true
     this.#save()
+  }
+
+  /** Opens it with this view, once a person said what becomes of text that is not saved. */
+  show(view: DrawerView): void {
+    this.enter()
+    const go = () => {
+      this.view = view
+      queueMicrotask(focusDrawer)
+    }
+    if (this.leave) this.leave(go)
+    else go()
   }
 
   close(): void {
@@ -79,13 +92,13 @@ class Drawer {
 
   toggle(): void {
     if (this.open) this.close()
-    else this.show(this.view)
+    else this.enter()
   }
 
   /** The shortcut: in, and from inside out again. */
   byKey(): void {
     if (this.open && document.activeElement?.closest('[data-drawer]')) this.close()
-    else this.show(this.view)
+    else this.enter()
   }
 
   #save(): void {
