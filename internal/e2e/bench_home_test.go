@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"staithe/internal/station"
+)
+
+// homeJobs are what people do in a home; each prints how long it took. "$1" is a
+// folder to work in; in it are src.tar, of 5,000 small files, repo, a repository of
+// as many, and the program transactions.
+var homeJobs = []struct{ name, script string }{
+	{"untar-5000", `cd "$1"; rm -rf out; mkdir out; a=$(date +%s%N); tar xf src.tar -C out; b=$(date +%s%N); echo took $(((b-a)/1000)) us; rm -rf out`},
+	{"git-clone", `cd "$1"; rm -rf clone; a=$(date +%s%N); git clone -q --no-hardlinks repo clone; b=$(date +%s%N); echo took $(((b-a)/1000)) us; rm -rf clone`},
+	{"copy-modules", `cd "$1"; rm -rf copy; a=$(date +%s%N); cp -a repo/src copy; b=$(date +%s%N); echo took $(((b-a)/1000)) us; rm -rf copy`},
+	{"sqlite-2000", `cd "$1"; rm -f transactions.db*; ./transactions`},
+}
+
+const homeSetting = `cd "$1" && mkdir -p repo/src && cd repo && git init -q . && for i in $(seq 50); do mkdir src/$i; for j in $(seq 100); do echo "$i $j" > src/$i/$j; done; done &&
+	git add . && git -c user.name=x -c user.email=x@example.org commit -qm x && tar cf ../src.tar src && echo took 1 us`
+
+// BenchmarkHome: work in a session's home against the same in a plain folder of
+// the same file system, in turns; then the same while a snapshot of the home is
+// being made. The home has some 10,000 files.
+func BenchmarkHome(b *testing.B) {
+	s := serve(b, "STAITHE_BACKUPS=on")
+	c := s.mux("main")
+	api := s.bearer(s.token)
+	bare := filepath.Join(s.data, "bare")
+	if err := os.MkdirAll(bare, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	program := filepath.Join(bare, "transactions")
+	build := exec.Command("go", "build", "-o", program, "./testdata/transactions")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	f, err := os.Open(program)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if status, out, err := api.file("PUT", "/content", "transactions", f, "mode", "0755"); status != 200 {
+		b.Fatalf("%d %s %v", status, out, err)
+	}
+	outside := func(script string) string {
+		out, err := exec.Command("/bin/sh", "-c", script, "sh", bare).Output()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return string(out)
+	}
+	outside(homeSetting)
+	took(b, inTab(b, c, homeSetting))
+	resting := func() bool {
+		var st station.BackupState
+		api.must(200, "GET", "/workstation/backups/state", nil, &st)
+		return st.Busy == "" && st.Pending == 0 && !st.Safe.IsZero()
+	}
+	for _, job := range homeJobs {
+		b.Run(job.name, func(b *testing.B) {
+			var plain, idle, beside times
+			for b.Loop() {
+				s.until("the home is safe", resting)
+				plain = append(plain, took(b, outside(job.script)))
+				idle = append(idle, took(b, inTab(b, c, job.script)))
+				s.until("the home is safe", resting)
+				api.must(202, "POST", "/workstation/backups", nil, nil)
+				beside = append(beside, took(b, inTab(b, c, job.script)))
+			}
+			half := func(t times) float64 { return t.quantile(0.5).Seconds() * 1e3 }
+			b.ReportMetric(half(plain), "ms-bare")
+			b.ReportMetric(half(idle), "ms-session")
+			b.ReportMetric(half(beside), "ms-snapshot")
+			b.ReportMetric(half(plain)/half(idle), "×bare-speed")
+			b.ReportMetric(half(plain)/half(beside), "×bare-speed-snapshot")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	if text := inTab(b, c, "ls"); strings.Contains(text, "clone") {
+		b.Fatalf("something is left: %q", text)
+	}
+}
