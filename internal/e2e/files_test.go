@@ -315,7 +315,7 @@ func TestAbuse27_HostileNamesOverHTTP(t *testing.T) {
 	if status != 200 || err != nil || len(list.Entries) != 8 {
 		t.Fatalf("%d %s %v", status, b, err)
 	}
-	if strings.ContainsAny(string(b), "\x1b\x07\n\xff<") && strings.Count(string(b), "\n") > 1 {
+	if strings.ContainsAny(string(b), "\x1b\x07<") || strings.Contains(string(b), "\xff") || strings.Count(string(b), "\n") > 1 {
 		t.Errorf("%q", b)
 	}
 	for _, e := range list.Entries {
@@ -335,7 +335,7 @@ func TestAbuse27_HostileNamesOverHTTP(t *testing.T) {
 		t.Error("a name was run")
 	}
 	said := s.log.String() + s.helperLogs()
-	if strings.ContainsAny(said, "\x1b\x07\xff") || strings.Contains(said, "touch pwned") {
+	if strings.ContainsAny(said, "\x1b\x07") || strings.Contains(said, "\xff") || strings.Contains(said, "touch pwned") {
 		t.Error("a name is in a log as it is")
 	}
 }

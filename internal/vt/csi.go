@@ -178,7 +178,7 @@ func (t *Terminal) repeat(n int) {
 	if at < 0 || at >= len(t.b.row().cells) {
 		return
 	}
-	text := []rune(t.b.row().text(at))
+	text := t.b.row().text(at)
 	for range min(n, maxRepeat) {
 		for _, r := range text {
 			t.printRune(r)

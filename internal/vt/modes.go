@@ -117,13 +117,6 @@ func (t *Terminal) softReset() {
 	b.saved = savedCursor{y: b.base()}
 }
 
-// Shapes of the cursor; 0 is the person's own.
-const (
-	shapeBlock = iota + 1
-	shapeUnderline
-	shapeBar
-)
-
 // Whether the cursor blinks, where a program has said so.
 const (
 	blinkUnset = iota

@@ -59,7 +59,7 @@ type modes struct {
 	focus       bool // 1004
 	sync        bool // 2026
 	noWrap      bool // DECAWM off
-	shape       byte // DECSCUSR
+	shape       byte // DECSCUSR: 0 the person's own, 1 block, 2 underline, 3 bar
 	blink       byte
 }
 

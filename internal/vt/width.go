@@ -24,7 +24,7 @@ type joint uint8
 
 const (
 	jointSet   joint = 0x80
-	plainJoint       = jointSet | 1<<4 | breakOther
+	plainJoint       = jointSet | 1<<4 // of kind breakOther
 )
 
 func makeJoint(kind, width int) joint { return jointSet | joint(width)<<4 | joint(kind) }
