@@ -21,6 +21,7 @@ echo "== 200 kills of a restore, its server and its helper"
 STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 6h -run 'TestKilledWhile' ./internal/files ./internal/restore
 echo "== $FRAMES random frames"
 STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_RandomFrames' ./internal/guest
+STAITHE_SOAK_FOLDERS=50000 go test -count=1 -v -timeout 2h -run TestAManyFoldersCheckoutMissesNothing ./internal/files/watch # 200,000 paths
 echo "== $ROUNDS rounds of every test, with the race detector"
 go test -race -count="$ROUNDS" -timeout 12h ./internal/terminal ./internal/guest ./internal/muxclient ./internal/wire ./internal/replay
 echo "== each fuzz target for $SOAK"
