@@ -74,7 +74,7 @@ e2e: build ## the running binary, driven in Chromium
 	cd web && npm run e2e
 
 bench: build ## measure; the figures are in doc/benchmarks.md
-	$(GO) test -run "^$$" -bench . -benchtime 3s -timeout 20m ./internal/e2e ./internal/egress
+	$(GO) test -run "^$$" -bench . -benchtime 3s -timeout 40m ./internal/e2e ./internal/egress ./internal/volume/backup ./internal/vt
 
 screenshots: build ## retake the pictures in doc/screenshots
 	cd web && node e2e/screenshots.mjs

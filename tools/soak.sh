@@ -19,6 +19,10 @@ echo "== a file of 10 GiB"
 STAITHE_SOAK_UPLOAD_MB=10240 go test -count=1 -v -timeout 2h -run 'TestLargeFilesTakeLittleMemory' ./internal/e2e | grep -vE '^ *time='
 echo "== 200 kills of a restore, its server and its helper"
 STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 6h -run 'TestKilledWhile' ./internal/files ./internal/restore
+echo "== 200 kills of a server that makes, verifies and prunes snapshots"
+STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 6h -run 'TestKilled' ./internal/volume/backup
+echo "== a million generated outputs, against xterm.js"
+go test -count=1 -v -timeout 12h -run 'TestReference' ./internal/vt -sequences 1000000 -seed "$(date +%s)"
 echo "== $FRAMES random frames"
 STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_RandomFrames' ./internal/guest
 STAITHE_SOAK_FOLDERS=50000 go test -count=1 -v -timeout 2h -run TestAManyFoldersCheckoutMissesNothing ./internal/files/watch # 200,000 paths

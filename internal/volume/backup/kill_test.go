@@ -48,7 +48,7 @@ func runEngine(data, workstation, program string) error {
 // the next server goes on at once.
 func TestKilledServer(t *testing.T) {
 	rounds := 20
-	if n, err := strconv.Atoi(os.Getenv("STAITHE_KILLS")); err == nil {
+	if n, err := strconv.Atoi(os.Getenv("STAITHE_SOAK_KILLS")); err == nil {
 		rounds = n
 	}
 	b := newBench(t, nil)

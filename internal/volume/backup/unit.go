@@ -198,16 +198,17 @@ func (u *unit) watch(ctx context.Context) {
 			u.changed(time.Now(), nil, true) // what happened between two watches
 		}
 		u.nudge()
+		wait := u.e.t.Blind
 		if err == nil {
-			err = u.hear(ctx, c)
-			if cerr := c.Close(); err == nil {
-				err = cerr
+			err = errors.Join(u.hear(ctx, c), c.Close())
+			if ctx.Err() == nil {
+				u.log.Warn("the watch of the home has ended; it begins again", "err", err)
 			}
-			continue
+			wait = min(wait, time.Second)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(u.e.t.Blind):
+		case <-time.After(wait):
 		}
 	}
 }
