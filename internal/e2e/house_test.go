@@ -41,7 +41,7 @@ var rooms = []struct{ room, may, why string }{
 	{"internal/sandbox", "internal/station internal/idmap internal/hostproc internal/keylock +", "a provider knows what a session is called, not who owns it"},
 	{"internal/egress", "internal/station internal/hostproc internal/keylock +", "the network of a session outlives the gateway"},
 	{"internal/image", "internal/station internal/idmap +", "an image is files on disk, whoever runs them"},
-	{"internal/volume", "internal/station internal/idmap internal/lockdown +", "homes outlive everything"},
+	{"internal/volume", "internal/station internal/idmap internal/lockdown internal/keylock +", "homes outlive everything"},
 	{"internal/restore", "internal/station internal/files internal/volume internal/keylock +", "what comes back from a repository goes into homes, through their helpers"},
 	{"internal/store", "internal/station +", "all SQL is here, and only cmd/staithe hands it in"},
 	{"internal/auth", "internal/station +", "who may is decided without knowing what is behind the door"},

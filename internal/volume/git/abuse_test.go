@@ -1,13 +1,18 @@
 package git
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"staithe/internal/station"
 	"staithe/internal/volume/jail"
 )
 
@@ -153,4 +158,41 @@ func TestAbuse27_Alone(t *testing.T) {
 			t.Errorf("%s: %s", script, f.said)
 		}
 	}
+}
+
+// A user who asks about slow repositories all the time does not use up the turns of
+// all.
+func TestAbuse37_OneUsersTurns(t *testing.T) {
+	g := &Git{turns: make(chan struct{}, atOnce)}
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	first, err := g.turn(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * atOnce {
+		waiting.Go(func() {
+			if done, err := g.turn(ctx, "a"); err == nil {
+				defer done()
+				<-ctx.Done()
+			}
+		})
+	}
+	limited, over := context.WithTimeout(t.Context(), 10*time.Second)
+	defer over()
+	for i := range atOnce - 1 {
+		done, err := g.turn(limited, station.ID(fmt.Sprint("b", i)))
+		if err != nil {
+			t.Fatalf("another user waits: %v", err)
+		}
+		defer done()
+	}
+	cancel()
+	waiting.Wait()
+	first()
+	again, err := g.turn(limited, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"staithe/internal/idmap"
+	"staithe/internal/keylock"
 	"staithe/internal/station"
 	"staithe/internal/volume/jail"
 )
@@ -28,7 +29,8 @@ const (
 	memory    = 3 << 30
 	// outputMax is how much of git's answer is read, in bytes.
 	outputMax = 16 << 20
-	// atOnce is how many gits run at the same time.
+	// atOnce is how many gits run at the same time, of one user one: who has slow
+	// repositories keeps nobody else waiting.
 	atOnce = 4
 )
 
@@ -44,6 +46,7 @@ type Git struct {
 	o     Options
 	binds []jail.Bind
 	turns chan struct{}
+	users keylock.Locks[station.ID] // by workstation
 }
 
 // Find is the host's git; the error says that there is none.
@@ -104,12 +107,11 @@ func (g *Git) run(ctx context.Context, home Home, folder []byte, args ...string)
 }
 
 func (g *Git) runArgs(ctx context.Context, home Home, args []string) (out []byte, cut bool, err error) {
-	select {
-	case g.turns <- struct{}{}:
-		defer func() { <-g.turns }()
-	case <-ctx.Done():
-		return nil, false, ctx.Err()
+	done, err := g.turn(ctx, home.Workstation.ID)
+	if err != nil {
+		return nil, false, err
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	spec := jail.Spec{
@@ -144,6 +146,21 @@ func (g *Git) runArgs(ctx context.Context, home Home, args []string) (out []byte
 		return nil, false, &failed{exit.ExitCode(), stderr.String()}
 	}
 	return stdout.Bytes(), false, err
+}
+
+// turn waits until a user may have a git run.
+func (g *Git) turn(ctx context.Context, ws station.ID) (done func(), err error) {
+	unlock, err := g.users.Lock(ctx, ws)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case g.turns <- struct{}{}:
+		return func() { <-g.turns; unlock() }, nil
+	case <-ctx.Done():
+		unlock()
+		return nil, ctx.Err()
+	}
 }
 
 // bounded keeps the beginning of what is written.
