@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -144,16 +145,34 @@ type (
 	}
 )
 
+// makes is how many folders there may be more than what was asked for.
+func (q newFolder) makes() int64 {
+	if !q.Parents {
+		return 0
+	}
+	return foldersTo(q.Path)
+}
+
+func (q restoreFile) makes() int64 { return foldersTo(q.To) }
+
+// foldersTo is how many folders are on the way to a path, in percent form or not.
+func foldersTo(path string) int64 {
+	return int64(strings.Count(path, "/") + strings.Count(strings.ToUpper(path), "%2F"))
+}
+
 // body is an input that is JSON.
 type body[T any] struct{ Body T }
 
 // posted is an operation whose body is the helper's request. makes is how many
-// files there are more afterwards.
+// files there are more afterwards, without folders on the way.
 func posted[O, Q any](a api, path, id, summary string, status int, at string, makes int64) {
 	relayed[O](a, http.MethodPost, path, id, summary, status, func(s *stream, in *body[Q]) (filesapi.Request, error) {
-		q := filesapi.Request{Path: at}
-		if makes > 0 {
-			if err := s.reserve(makes*block, makes); err != nil {
+		q, n := filesapi.Request{Path: at}, makes
+		if more, ok := any(in.Body).(interface{ makes() int64 }); ok {
+			n += more.makes()
+		}
+		if n > 0 {
+			if err := s.reserve(n*block, n); err != nil {
 				return q, err
 			}
 		}

@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -137,5 +139,44 @@ func TestAbuse28_QuotaOfFiles(t *testing.T) {
 	}
 	if r := root.put("one", ""); r.StatusCode != 200 {
 		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+}
+
+// Folders that are made on the way to something have their room set aside as well,
+// which of a long path is a thousand times what is at its end.
+func TestAbuse28_QuotaOfFoldersOnTheWay(t *testing.T) {
+	const limit, depth = 8 << 20, 1500
+	b, f := newFilesBench(t)
+	root := b.admin()
+	root.must(200, "GET", filesAt, nil) // makes the home
+	f.limit.Store(limit)
+	deep := func(top string) string { return top + strings.Repeat("/d", depth) }
+	make := func(top string) reply {
+		return root.do("POST", filesAt+"/folders", map[string]any{"path": deep(top), "parents": true})
+	}
+	if r := make("a"); r.StatusCode != 201 {
+		t.Fatalf("%d %s", r.StatusCode, r.body)
+	}
+	for i := range 3 {
+		if r := make(fmt.Sprint("b", i)); r.StatusCode != 507 || r.code() != "quota_full" {
+			t.Errorf("%d %s", r.StatusCode, r.body)
+		}
+		meta := "path " + base64.StdEncoding.EncodeToString([]byte(deep(fmt.Sprint("c", i))+"/f"))
+		req, err := http.NewRequest("POST", b.base+prefix+uploadsPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"Tus-Resumable": {"1.0.0"}, "Upload-Length": {"0"}, "Upload-Metadata": {meta}}
+		res, err := root.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != 507 {
+			t.Error(res.Status)
+		}
+	}
+	if n := f.used(root); n > limit {
+		t.Errorf("%d bytes are used of %d", n, limit)
 	}
 }

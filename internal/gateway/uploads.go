@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -62,13 +63,26 @@ func (g *Gateway) createUpload(s *stream, in *newUpload) error {
 	if parts, ok := strings.CutPrefix(in.Concat, "final;"); ok {
 		return s.joinUploads(strings.Fields(parts))
 	}
+	folders := uploadFolders(in.Metadata)
 	size, err := strconv.ParseInt(in.Length, 10, 64)
 	if err != nil || size < 0 || size > math.MaxInt64/2 {
 		err = station.Errorf(station.ErrInvalid, "bad_length", "Say with Upload-Length how many bytes will come.")
 	} else {
-		err = s.reserve(blocks(size)+record, 2)
+		err = s.reserve(blocks(size)+record+folders*block, 2+folders)
 	}
-	return s.tus("", record, err)
+	return s.tus("", record+folders*block, err)
+}
+
+// uploadFolders is how many folders an upload may make on the way to its path.
+// What cannot be read, the helper refuses.
+func uploadFolders(metadata string) (n int64) {
+	for pair := range strings.SplitSeq(metadata, ",") {
+		if key, value, _ := strings.Cut(strings.Trim(pair, " "), " "); key == "path" {
+			path, _ := base64.StdEncoding.DecodeString(value)
+			n += foldersTo(string(path))
+		}
+	}
+	return n
 }
 
 // joinUploads makes one file of parts, which are copied: there must be room for
@@ -127,9 +141,9 @@ func (s *stream) tus(id string, wrote int64, refused error) error {
 	switch { // what came is kept, whatever is answered
 	case s.room == nil:
 	case body != nil:
-		body.written(wrote, 2)
+		body.written(wrote, math.MaxInt64)
 	default:
-		s.room.Wrote(min(s.room.Left(), wrote), 2)
+		s.room.Wrote(min(s.room.Left(), wrote), math.MaxInt64)
 	}
 	if err != nil {
 		return err
