@@ -66,7 +66,7 @@ type searcher struct {
 	home    *Home
 	from    Path
 	q       Query
-	find    func([]byte) []int // where the first match is; nil: nowhere
+	find    finder
 	found   func(Match) error
 	content bool
 	done    Searched
@@ -128,7 +128,7 @@ func (s *searcher) check() (err error) {
 	}
 	if s.q.Case && !s.q.Regexp {
 		text := []byte(s.q.Text)
-		s.find = func(b []byte) []int {
+		s.find = func(_ context.Context, b []byte) []int {
 			if i := bytes.Index(b, text); i >= 0 {
 				return []int{i, i + len(text)}
 			}
@@ -147,7 +147,7 @@ func (s *searcher) check() (err error) {
 	if err != nil {
 		return station.Errorf(station.ErrInvalid, "bad_query", "This is no regular expression that can be used; put a backslash before signs that mean themselves.").Because(err)
 	}
-	s.find = re.FindIndex
+	s.find = patiently(re)
 	return nil
 }
 
@@ -162,7 +162,7 @@ func (s *searcher) visit(ctx context.Context, v visited) error {
 	if s.content {
 		return s.look(ctx, v)
 	}
-	if s.find([]byte(v.name)) == nil {
+	if s.find(ctx, []byte(v.name)) == nil {
 		return nil
 	}
 	return s.tell(Match{Entry: s.entry(v)})
@@ -220,7 +220,7 @@ func (s *searcher) lines(ctx context.Context, f *os.File, v visited) error {
 	for n := 1; ; n++ {
 		line, err := readLine(r, &long)
 		s.done.Bytes += int64(len(line))
-		if at := s.find(bytes.TrimRight(line, "\r\n")); at != nil && len(line) > 0 {
+		if at := s.find(ctx, bytes.TrimRight(line, "\r\n")); at != nil && len(line) > 0 {
 			if err := s.tell(Match{Entry: s.entry(v), Line: n, Column: at[0] + 1, Text: around(line, at)}); err != nil {
 				return err
 			}
