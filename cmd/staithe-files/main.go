@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := slog.New(slog.NewTextHandler(&helper.Log{File: os.Stderr}, nil))
 	if err := helper.Main(log); err != nil {
 		log.Error("the files helper ended", "error", err)
 		os.Exit(1)

@@ -78,8 +78,17 @@ func limits() error {
 		return fmt.Errorf("limits: %w", err)
 	}
 	n := min(have.Max, openFiles)
-	return errors.Join(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}),
-		unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}))
+	if err := errors.Join(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}), unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})); err != nil {
+		return fmt.Errorf("limits: %w", err)
+	}
+	if memoryMost == 0 {
+		return nil
+	}
+	if err := unix.Getrlimit(unix.RLIMIT_DATA, &have); err != nil {
+		return fmt.Errorf("limits: %w", err)
+	}
+	m := min(have.Max, memoryMost)
+	return unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: m, Max: m})
 }
 
 // enter mounts the home, which was handed over, and makes it the root. What was

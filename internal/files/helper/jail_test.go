@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,6 +124,34 @@ func configFile(t *testing.T, b []byte) *os.File {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// A helper's memory and descriptors are bounded, however it was started.
+func TestAbuse37_HelpersLimits(t *testing.T) {
+	p := start(t, t.TempDir(), -1, 0)
+	must[filesapi.Health](&p.bench, "GET", filesapi.PathHealth, nil, nil)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"Max open files": openFiles, "Max core file size": 0, "Max data size": memoryMost}
+	if memoryMost == 0 {
+		delete(want, "Max data size")
+	}
+	for line := range strings.Lines(string(b)) {
+		for name, most := range want {
+			if rest, ok := strings.CutPrefix(line, name); ok {
+				f := strings.Fields(rest)
+				if n, err := strconv.Atoi(f[1]); err != nil || n > most {
+					t.Errorf("%s", line)
+				}
+				delete(want, name)
+			}
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing is said of %v", want)
+	}
 }
 
 // A jailed helper is the user, has no rights, sees the home and nothing else, and
