@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -99,5 +101,41 @@ func TestAbuse26_ExtractOverHTTP(t *testing.T) {
 	}
 	if after := tree(t, f.dir); after != before && !strings.Contains(after, "staging") {
 		t.Errorf("before %s\nafter %s", before, after)
+	}
+}
+
+// Many small files take more of the disk than their bytes, and a zip lies beside
+// what is unpacked of it: the limit counts both before.
+func TestAbuse28_ArchivesTakeMoreThanTheyHold(t *testing.T) {
+	const limit = 4 << 20
+	b, f := newFilesBench(t)
+	root := b.admin()
+	root.must(200, "GET", filesAt, nil) // makes the home
+	f.limit.Store(limit)
+	var names []string
+	for i := range 2000 {
+		names = append(names, fmt.Sprint("f", i))
+	}
+	if r := root.unpack(at("", "format", "tar", "bytes", "10000", "files", "2000"), tarOf(t, names...)); r.StatusCode != 507 || r.code() != "quota_full" {
+		t.Errorf("small files: %d %.200s", r.StatusCode, r.body)
+	}
+	var packed bytes.Buffer
+	z := zip.NewWriter(&packed)
+	w, err := z.CreateHeader(&zip.FileHeader{Name: "stored", Method: zip.Store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, 3<<20)); err != nil {
+		t.Fatal(err)
+	}
+	z.Close()
+	if r := root.unpack(at("", "format", "zip", "bytes", fmt.Sprint(packed.Len()), "files", "2"), packed.Bytes()); r.StatusCode != 507 || r.code() != "quota_full" {
+		t.Errorf("a zip beside its content: %d %.200s", r.StatusCode, r.body)
+	}
+	if n := f.used(root); n > limit {
+		t.Errorf("%d bytes are used of %d", n, limit)
+	}
+	if r := root.unpack(at("", "format", "tar", "bytes", "1000", "files", "10"), tarOf(t, names[:3]...)); r.StatusCode != 200 {
+		t.Errorf("what fits: %d %.200s", r.StatusCode, r.body)
 	}
 }

@@ -7279,7 +7279,7 @@ export interface operations {
                 replace?: boolean;
                 /** @description Leave out the one folder at the archive's top */
                 strip?: boolean;
-                /** @description What it may hold, unpacked; left out: 1 GiB. More is refused, and so much must be free */
+                /** @description What it may hold, unpacked; left out: 1 GiB. More is refused, and so much must be free, and 4 KiB for each name */
                 bytes?: number;
                 /** @description Names that it may hold; left out: 100000 */
                 files?: number;
