@@ -1,10 +1,13 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestFoldersThatComeAndGo makes folders whose inodes are taken by files the moment
@@ -50,5 +53,39 @@ func TestFoldersThatComeAndGo(t *testing.T) {
 	s.Close()
 	if c.Peek().Overflow {
 		t.Error("who watches was told to list again")
+	}
+}
+
+// What is remembered of a home from look to look is bounded in bytes; what changes
+// beyond that is an overflow.
+func TestAbuse37_LooksAtLongPaths(t *testing.T) {
+	y := newYard(t, "looks")
+	y.kept = 64 << 10
+	dir := strings.Repeat(strings.Repeat("d", 250)+"/", 10)
+	y.mkdir(dir)
+	for i := range 200 {
+		y.write(fmt.Sprint(dir, i), "")
+	}
+	s := y.stream(".")
+	y.mu.Lock()
+	p := y.Watcher.homes[y.home].poll
+	y.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i := range 5 {
+		for j := range 200 {
+			y.write(fmt.Sprint(dir, j), strings.Repeat("x", i+1))
+		}
+		for {
+			b, err := s.Next(ctx)
+			y.must(err)
+			if b.Overflow {
+				break
+			}
+		}
+	}
+	s.Close() // ends the looks
+	if p.known.bytes > y.kept || !p.known.full || len(p.known.names) > 40 {
+		t.Errorf("%d bytes of %d paths are kept", p.known.bytes, len(p.known.names))
 	}
 }

@@ -23,6 +23,9 @@ const (
 	// mostKept is how many names are remembered from one look to the next; of
 	// more only whether something changed is known.
 	mostKept = 1 << 20
+	// mostKeptPaths is how many bytes these have at most with their folders, and what
+	// was told since.
+	mostKeptPaths = 128 << 20
 	// lookSoon is the least time to a look that a doubt asks for.
 	lookSoon = time.Second
 	mostDeep = 512
@@ -40,20 +43,24 @@ type poll struct {
 	heard chan []heard // from the reader
 
 	// The rest is run's own.
-	ino    *inotify // nil: only looks
-	known  seen
-	told   map[files.Path]bool // since the last look, whether it is there; nil: too many
-	left   []change            // names that were moved away lately
-	looked bool
-	at     time.Time     // of the last look
-	took   time.Duration // the last look
-	doubt  bool          // something was not as the events said: look soon
+	ino   *inotify // nil: only looks
+	known seen
+	told  map[files.Path]bool // since the last look, whether it is there; nil: too many
+	// toldBytes is how many bytes of paths told was given.
+	toldBytes int
+	left      []change // names that were moved away lately
+	looked    bool
+	at        time.Time     // of the last look
+	took      time.Duration // the last look
+	doubt     bool          // something was not as the events said: look soon
 }
 
 // seen is what a look found: a hash of each name's state, and of all beyond
 // mostKept.
 type seen struct {
 	names map[files.Path]uint64
+	bytes int  // of names
+	full  bool // there are more
 	rest  uint64
 }
 
@@ -168,7 +175,7 @@ func (p *poll) tell(c change) {
 			p.told[c.from] = false
 		}
 	}
-	if len(p.told) > mostTold {
+	if p.toldBytes += len(c.at) + len(c.from); len(p.told) > mostTold || p.toldBytes > mostKeptPaths {
 		p.told = nil
 	}
 	p.hand(c)
@@ -191,13 +198,14 @@ func (p *poll) overflow() {
 func (p *poll) look() time.Duration {
 	begun := time.Now()
 	was, told := p.known, p.told
+	p.toldBytes = 0
 	p.known, p.told = seen{names: map[files.Path]uint64{}}, map[files.Path]bool{}
 	p.folder(p.top, ".", nil, "", 0, func(at files.Path, sum uint64, dir bool) {
 		before, old := was.names[at]
 		there, heard := told[at]
 		switch {
 		case !p.looked || heard && there:
-		case heard || !old && len(was.names) < mostKept:
+		case heard || !old && !was.full:
 			p.hand(change{kind: Create, at: at, dir: dir})
 		case old && before != sum && !dir:
 			p.hand(change{kind: Modify, at: at})
@@ -206,7 +214,7 @@ func (p *poll) look() time.Duration {
 		}
 	})
 	gone := func(at files.Path) {
-		if _, now := p.known.names[at]; !now && len(p.known.names) < mostKept {
+		if _, now := p.known.names[at]; !now && !p.known.full {
 			p.hand(change{kind: Delete, at: at})
 		}
 	}
@@ -301,10 +309,12 @@ func (p *poll) keep(at files.Path, st unix.Stat_t, dir bool) uint64 {
 		s.size, s.mtim, s.ctime = st.Size, st.Mtim, st.Ctim
 	}
 	sum := maphash.Comparable(seed, s)
-	if len(p.known.names) < mostKept {
-		p.known.names[at] = sum
+	k := &p.known
+	if k.full = k.full || len(k.names) == mostKept || k.bytes+len(at) > cmp.Or(p.w.kept, mostKeptPaths); !k.full {
+		k.names[at] = sum
+		k.bytes += len(at)
 	} else {
-		p.known.rest ^= sum ^ maphash.String(seed, string(at))
+		k.rest ^= sum ^ maphash.String(seed, string(at))
 	}
 	return sum
 }

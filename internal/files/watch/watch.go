@@ -48,6 +48,7 @@ type Watcher struct {
 	// For tests; 0: what is usual.
 	often   time.Duration // between looks without inotify
 	watches int           // inotify watches of a home at most; negative: none
+	kept    int           // bytes of paths that are remembered from look to look
 
 	mu     sync.Mutex
 	homes  map[string]*home // by canonical path
