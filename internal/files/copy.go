@@ -29,7 +29,7 @@ type Copied struct {
 }
 
 // Copy copies a file, a link itself, or a folder with all in it, to a name that is
-// free: whole or not at all. It keeps modes, times, links, hard links within what
+// free: whole or not at all, and on the disk when it returns. It keeps modes, times, links, hard links within what
 // is copied, holes and user attributes, and shares the disk's blocks where the
 // file system can. What changes while it is copied is copied as it is read. room
 // is how many bytes of disk it may take; 0: as many as there are.
@@ -62,6 +62,10 @@ func (h *Home) Copy(ctx context.Context, from, to Path, room int64) (Copied, err
 	}
 	if err := c.copy(a, aBase, stage, tmp, "", 0); err != nil {
 		return c.done, explain(from, err)
+	}
+	// All at once: who deletes the original then must not lose both to a power cut.
+	if err := unix.Syncfs(int(stage.Fd())); err != nil {
+		return c.done, explain(to, err)
 	}
 	if err := moveName(stage, tmp, b, bBase); err != nil {
 		if errors.Is(err, unix.ENOENT) && len(c.done.Skipped) > 0 {
