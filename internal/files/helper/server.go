@@ -270,6 +270,9 @@ func (s *server) archive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
+	if r.Method == http.MethodHead {
+		return // nothing is packed to be thrown away
+	}
 	w.Header().Set("Trailer", filesapi.TrailerPacked)
 	out := &begun{Writer: w}
 	packed, err := s.home.Archive(r.Context(), p, format, out)

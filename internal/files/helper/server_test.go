@@ -218,6 +218,17 @@ func TestArchiveOverTheSocket(t *testing.T) {
 	if status, _, _ := b.ask("GET", filesapi.PathArchive, url.Values{"path": {"none"}, "format": {"zip"}}, nil); status != 404 {
 		t.Errorf("%d", status)
 	}
+	// HEAD packs nothing.
+	home, err := files.Open(b.dir, files.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	rec := httptest.NewRecorder()
+	Handler(home, filesapi.Health{}, slog.New(slog.DiscardHandler)).ServeHTTP(rec, httptest.NewRequest("HEAD", filesapi.PathArchive+"?path=.&format=zip", nil))
+	if rec.Code != 200 || rec.Body.Len() > 0 {
+		t.Errorf("HEAD: %d, %d bytes were packed", rec.Code, rec.Body.Len())
+	}
 }
 
 func TestAbuse24_OverTheSocket(t *testing.T) {
