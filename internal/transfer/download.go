@@ -82,6 +82,11 @@ func (c *Client) fetch(ctx context.Context, p files.Path, e files.Entry, d Downl
 	if err := c.fill(ctx, p, f, head, etag, size, d); err != nil {
 		return err
 	}
+	if size > oneRead {
+		if err := c.still(ctx, p, etag); err != nil {
+			return err
+		}
+	}
 	mode := os.FileMode(0o644)
 	if e.Kind == files.KindFile {
 		mode = os.FileMode(e.Mode & 0o777)
@@ -91,6 +96,29 @@ func (c *Client) fetch(ctx context.Context, p files.Path, e files.Entry, d Downl
 	}
 	done = true
 	return local(d.Root.Rename(part, d.Name))
+}
+
+// oneRead is up to how many bytes a server reads of a file at once. A longer one
+// may have been written while it was read, and be half the old and half the new.
+const oneRead = 32 << 10
+
+// still is an error when a file has not the content with the ETag any more.
+func (c *Client) still(ctx context.Context, p files.Path, etag string) error {
+	err := c.repeat(ctx, func() error {
+		res, err := c.send(ctx, http.MethodGet, filesRoute+"/content", named(p), http.Header{"If-Match": {etag}, "Range": {"bytes=0-0"}}, nil, 0)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.Header.Get("ETag") != etag {
+			return changed()
+		}
+		return nil
+	})
+	if code(err) == "bad_range" {
+		return changed()
+	}
+	return err
 }
 
 // partName is where a content of a file gathers.

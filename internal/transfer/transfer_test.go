@@ -168,6 +168,40 @@ func TestDownloadGoesOn(t *testing.T) {
 	}
 }
 
+// A file that is written while it is fetched is fetched anew: it could be half the
+// old and half the new one. One that never rests is refused.
+func TestDownloadOfAFileThatIsWritten(t *testing.T) {
+	for _, often := range []int{1, 100} {
+		whole, version := 0, 1
+		of := func() string { return strings.Repeat(fmt.Sprintf("version %03d,", version), 10_000) }
+		j := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/stat") {
+				fmt.Fprintf(w, `{"path":"f","name":"f","kind":"file","size":%d,"mode":384,"mtime":"2020-01-01T00:00:00Z"}`, len(of()))
+				return
+			}
+			w.Header().Set("ETag", fmt.Sprintf(`"%d"`, version))
+			if r.Header.Get("Range") != "" {
+				http.ServeContent(w, r, "", time.Now(), strings.NewReader(of()))
+				return
+			}
+			old := of()
+			if whole++; whole <= often {
+				version++ // while it is read
+			}
+			http.ServeContent(w, r, "", time.Now(), strings.NewReader(old[:len(old)/2]+of()[len(old)/2:]))
+		})
+		dst := t.TempDir() + "/f"
+		err := j.DownloadFile(t.Context(), "f", dst)
+		got, rerr := os.ReadFile(dst)
+		if often == 1 && (err != nil || rerr != nil || string(got) != of()) {
+			t.Errorf("%v %v, %.20q", err, rerr, got)
+		}
+		if often > 1 && (code(err) != "file_changed" || rerr == nil) {
+			t.Errorf("it never rests: %v, %d bytes", err, len(got))
+		}
+	}
+}
+
 // cut breaks the connection after so many bytes.
 type cut struct {
 	http.ResponseWriter
