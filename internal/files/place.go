@@ -124,22 +124,7 @@ func (p *placement) do(ctx context.Context, tree *os.File, s step) error {
 	}
 	defer treeDir.Close()
 	if s.Do == "out" {
-		dir, base, err := p.home.place(s.Path)
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		defer dir.Close()
-		if s.From.Home() { // in the place of an empty tree
-			_ = unix.Unlinkat(int(treeDir.Fd()), treeBase, unix.AT_REMOVEDIR) // else the rename says why
-		}
-		err = unlocked(treeDir, dir, func() error { return moveName(dir, base, treeDir, treeBase) })
-		if errors.Is(err, unix.ENOENT) {
-			return nil // done, or gone by itself
-		}
-		return err
+		return p.out(treeDir, treeBase, s)
 	}
 	st, err := lstat(treeDir, treeBase)
 	if errors.Is(err, unix.ENOENT) {
@@ -173,6 +158,26 @@ func (p *placement) do(ctx context.Context, tree *os.File, s step) error {
 		}
 		return err
 	})
+}
+
+// out does a step that moves something from the home to the tree.
+func (p *placement) out(treeDir *os.File, treeBase string, s step) error {
+	dir, base, err := p.home.place(s.Path)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if s.From.Home() { // in the place of an empty tree
+		_ = unix.Unlinkat(int(treeDir.Fd()), treeBase, unix.AT_REMOVEDIR) // else the rename says why
+	}
+	err = unlocked(treeDir, dir, func() error { return moveName(dir, base, treeDir, treeBase) })
+	if errors.Is(err, unix.ENOENT) {
+		return nil // done, or gone by itself
+	}
+	return err
 }
 
 // inTree opens the folder of a path of the tree, making those that are not there.

@@ -53,10 +53,3 @@ func (r *Reader) Seek(off int64, whence int) (int64, error) { return r.f.Seek(of
 
 // Close closes the file.
 func (r *Reader) Close() error { return r.f.Close() }
-
-// Unchanged says whether the file is still as its ETag says: what was read until
-// now belongs together.
-func (r *Reader) Unchanged() bool {
-	var st unix.Stat_t
-	return unix.Fstat(int(r.f.Fd()), &st) == nil && etag(st) == r.Entry.ETag
-}
