@@ -428,6 +428,13 @@ func TestSweep(t *testing.T) {
 	if err := b.Sweep(t.Context()); err != nil || len(b.staged()) != 0 {
 		t.Errorf("%v, staging %q", err, b.staged())
 	}
+	// What is begun after it looked is not its own.
+	b.put(string(stagingDir)+"/left/f", "x")
+	sweep, err := b.Left()
+	b.put(string(stagingDir)+"/new/f", "x")
+	if err := errors.Join(err, sweep(t.Context())); err != nil || strings.Join(b.staged(), " ") != "new" {
+		t.Errorf("%v, staging %q", err, b.staged())
+	}
 	b.untouched()
 }
 

@@ -42,18 +42,31 @@ func (h *Home) stage() (dir *os.File, name string, err error) {
 // that may go on. Call it before anything else is done with the home: it would
 // take that for left as well.
 func (h *Home) Sweep(ctx context.Context) error {
+	sweep, err := h.Left()
+	return errors.Join(err, sweep(ctx))
+}
+
+// Left looks what Sweep is to remove, and returns what does it, which may take long
+// and run beside everything else. The error is of looking.
+func (h *Home) Left() (sweep func(context.Context) error, err error) {
 	dir, err := h.folder(stagingDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return func(context.Context) error { return nil }, nil
 	}
+	var names []string
+	if err == nil {
+		names, err = dir.Readdirnames(-1)
+		err = errors.Join(err, dir.Close())
+	}
+	return func(ctx context.Context) error { return h.sweep(ctx, names) }, explain(stagingDir, err)
+}
+
+func (h *Home) sweep(ctx context.Context, names []string) error {
+	dir, err := h.folder(stagingDir)
 	if err != nil {
 		return explain(stagingDir, err)
 	}
 	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return explain(stagingDir, err)
-	}
 	var errs []error
 	for _, name := range names {
 		if stagingDir.Join(name) == uploadsDir || strings.HasPrefix(name, restorePrefix) && recent(dir, name) {

@@ -126,6 +126,34 @@ func configFile(t *testing.T, b []byte) *os.File {
 	return f
 }
 
+// A helper that has much to remove of what another left answers meanwhile.
+func TestAnswersWhileItSweeps(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, ".local/share/staithe/staging/left")
+	if err := os.MkdirAll(left, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50000 {
+		if err := os.WriteFile(filepath.Join(left, strconv.Itoa(i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := start(t, dir, -1, 0)
+	must[filesapi.Health](&p.bench, "GET", filesapi.PathHealth, nil, nil)
+	if _, err := os.Lstat(left); err != nil {
+		t.Errorf("it answered only after it had removed all: %v", err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		if _, err := os.Lstat(left); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is not removed")
+		}
+		must[filesapi.Health](&p.bench, "GET", filesapi.PathHealth, nil, nil)
+	}
+}
+
 // A helper's memory and descriptors are bounded, however it was started.
 func TestAbuse37_HelpersLimits(t *testing.T) {
 	p := start(t, t.TempDir(), -1, 0)

@@ -64,11 +64,25 @@ func Main(log *slog.Logger) error {
 		return err
 	}
 	defer home.Close()
-	if err := home.Sweep(ctx); err != nil {
-		log.Warn("what was left half made stays", "err", err)
-	}
+	stopSweeping := sweep(ctx, home, log)
+	defer stopSweeping()
 	h := Handler(home, filesapi.Health{Version: cfg.Version, Jail: held}, log)
 	return serve(ctx, ln, h, time.Duration(cfg.Idle)*time.Second)
+}
+
+// sweep removes what was left half made, beside all else: that may be a folder with
+// a million files, and nobody is to wait for it. stop ends it; the next helper goes
+// on.
+func sweep(ctx context.Context, home *files.Home, log *slog.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	rest, err := home.Left()
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := errors.Join(err, rest(ctx)); err != nil && ctx.Err() == nil {
+			log.Warn("what was left half made stays", "err", err)
+		}
+	})
+	return func() { cancel(); done.Wait() }
 }
 
 // endPatience is how long requests under way have when the helper ends.
