@@ -164,6 +164,7 @@ func TestAbuse37_HomeOverItsQuota(t *testing.T) {
 	if v.Notice.Code != "home_filling" || v.State != station.StateRunning {
 		t.Errorf("told %+v, %s", v.Notice, v.State)
 	}
+	s.until("all of the first file is measured", func() bool { return api.home().Bytes >= 31_500_000 })
 	if h := api.home(); h.Quota != 32<<20 || h.Enforced != "measured" || h.Bytes < 31_500_000 || h.Free > 3<<20 || h.MeasuredAt.IsZero() {
 		t.Errorf("home: %+v", h)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"staithe/internal/station"
@@ -368,8 +369,8 @@ func (s *Whole) finish() error {
 // it is not.
 func CheckWhole(data string) error {
 	b, err := os.ReadFile(filepath.Join(data, MarkName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil // a data directory that is none is said elsewhere
 	}
 	var m mark
 	if err == nil {
