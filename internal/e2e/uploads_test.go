@@ -25,6 +25,7 @@ type tusOrder struct {
 	Chunk     int64     `json:"chunk,omitempty"`
 	Parallel  int       `json:"parallel,omitempty"`
 	AbortAt   *int64    `json:"abortAt,omitempty"`
+	StopAt    *int64    `json:"stopAt,omitempty"`
 	Terminate bool      `json:"terminate,omitempty"`
 	Storage   string    `json:"storage,omitempty"`
 }
@@ -49,9 +50,20 @@ type tusEvent struct {
 
 // tusRun is tus-js-client at work.
 type tusRun struct {
-	t      testing.TB
-	events chan tusEvent
-	seen   map[string]int // events, by name
+	t       testing.TB
+	process *os.Process
+	events  chan tusEvent
+	seen    map[string]int // events, by name
+}
+
+// state is a process's state as /proc has it, such as 'T' for one that is stopped;
+// 0 when it is gone.
+func state(pid int) byte {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if _, after, ok := strings.Cut(string(stat), ") "); err == nil && ok {
+		return after[0]
+	}
+	return 0
 }
 
 // tus has npm's tus-js-client upload.
@@ -74,7 +86,7 @@ func (s *server) tus(t testing.TB, o tusOrder) *tusRun {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r := &tusRun{t: t, events: make(chan tusEvent, 1<<16), seen: map[string]int{}}
+	r := &tusRun{t: t, process: cmd.Process, events: make(chan tusEvent, 1<<16), seen: map[string]int{}}
 	go func() {
 		defer close(r.events)
 		for sc := bufio.NewScanner(out); sc.Scan(); {
@@ -299,9 +311,14 @@ func TestTusClientSurvivesKills(t *testing.T) {
 		{"both", func() { s.kill(); s.killHelpers(); s.again() }},
 	} {
 		t.Run(k.name, func(t *testing.T) {
-			r := s.tus(t, tusOrder{Chunk: 4 << 20, Files: []tusFile{{File: large, Path: k.name}}})
-			r.until("progress", 20<<20)
+			at := int64(20 << 20)
+			r := s.tus(t, tusOrder{Chunk: 64 << 20, StopAt: &at, Files: []tusFile{{File: large, Path: k.name}}})
+			r.until("progress", at)
+			s.until("the client stands still", func() bool { return state(r.process.Pid) == 'T' })
 			k.kill()
+			if err := r.process.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
 			r.until("done", 0)
 			if r.seen["retry"] == 0 {
 				t.Errorf("the kill came too late: %v", r.seen)

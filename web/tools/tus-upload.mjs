@@ -3,7 +3,7 @@
 //
 // { endpoint, token, files: [{ file, path, mode?, mtime?, replace? }],
 //   chunk?: bytes, parallel?: parts of one file, retries?: ms[],
-//   abortAt?: bytes, terminate?: bool, storage?: file }
+//   stopAt?: bytes after which the process stops itself (SIGSTOP), abortAt?: bytes, terminate?: bool, storage?: file }
 import fs from 'node:fs'
 import tus from 'tus-js-client'
 
@@ -30,6 +30,10 @@ function one(f) {
       }),
       onProgress: async (bytes, total) => {
         say({ event: 'progress', path: f.path, bytes, total })
+        if (order.stopAt !== undefined && bytes >= order.stopAt) {
+          delete order.stopAt
+          process.kill(process.pid, 'SIGSTOP')
+        }
         if (order.abortAt !== undefined && bytes >= order.abortAt && !aborted) {
           aborted = true
           await upload.abort(order.terminate ?? false)

@@ -47,6 +47,7 @@ func runEngine(data, workstation, program string) error {
 // its state claims is so each time, the repository passes restic's own check, and
 // the next server goes on at once.
 func TestKilledServer(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	rounds := 20
 	if n, err := strconv.Atoi(os.Getenv("STAITHE_SOAK_KILLS")); err == nil {
 		rounds = n

@@ -38,6 +38,7 @@ func (b *bench) plainS3(args ...string) {
 // Whatever the store does: nothing is lost, the state says what is so, and it goes
 // on by itself when the store is well again.
 func TestTroubleOfTheStore(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	b, s := newS3Bench(t)
 	puts := func(r *http.Request) bool { return r.Method == http.MethodPut }
 	for _, c := range []struct {
@@ -92,6 +93,7 @@ func TestTroubleOfTheStore(t *testing.T) {
 // A server that is killed in the middle of an upload, and a line of 100 KB/s, cost
 // time and nothing else.
 func TestKilledAndSlowStore(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	b, s := newS3Bench(t)
 	before := b.settled()
 	s.Set(s3test.Faults{BytesPerSecond: 100_000})

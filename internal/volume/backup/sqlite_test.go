@@ -90,6 +90,7 @@ func (b *bench) writer(path, mode string) {
 // Databases that are written all the time are whole in every snapshot, at their
 // own paths, with their own owner and mode.
 func TestDatabasesAreWhole(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	b := newBench(t, nil)
 	b.settled()
 	if os.Geteuid() == 0 {
