@@ -16,7 +16,8 @@ import (
 // TestRootless runs all of this again in an account that is not root: only there
 // do permissions mean something.
 func TestRootless(t *testing.T) {
-	if passed := rootlesstest.Run(t, rootlesstest.Again{Run: "^(Test[^R].*|TestR[^o].*)$"}); passed < 25 {
+	// But the kills, which take minutes and do not depend on who is killed.
+	if passed := rootlesstest.Run(t, rootlesstest.Again{Run: "^(Test[^RK].*|TestR[^o].*)$"}); passed < 25 {
 		t.Errorf("%d tests passed", passed)
 	}
 }
