@@ -21,6 +21,8 @@ echo "== 200 kills of a restore, its server and its helper"
 STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 6h -run 'TestKilledWhile' ./internal/files ./internal/restore
 echo "== 200 kills of a server that makes, verifies and prunes snapshots"
 STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 6h -run 'TestKilled' ./internal/volume/backup
+echo "== all that a store can do wrong"
+STAITHE_SOAK_STORE=1 go test -count=1 -v -timeout 2h -run 'TestTroubleOfTheStore' ./internal/volume/backup
 echo "== a million generated outputs, against xterm.js"
 go test -count=1 -v -timeout 12h -run 'TestReference' ./internal/vt -sequences 1000000 -seed "$(date +%s)"
 echo "== $FRAMES random frames"

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	sequences = flag.Int("sequences", 2000, "generated sequences that are compared with xterm.js")
+	sequences = flag.Int("sequences", 400, "generated sequences that are compared with xterm.js")
 	seed      = flag.Uint64("seed", 1, "of the first generated sequence")
 )
 

@@ -106,7 +106,7 @@ func TestDatabasesAreWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 20 {
+	for i := range 8 {
 		p, err := u.from.prepare(t.Context())
 		if err != nil {
 			t.Fatal(err)
