@@ -30,6 +30,8 @@ STAITHE_SOAK_FRAMES=$FRAMES go test -count=1 -v -timeout 12h -run 'TestAbuse32_R
 STAITHE_SOAK_FOLDERS=50000 go test -count=1 -v -timeout 2h -run TestAManyFoldersCheckoutMissesNothing ./internal/files/watch # 200,000 paths
 echo "== $ROUNDS rounds of every test, with the race detector"
 go test -race -count="$ROUNDS" -timeout 12h ./internal/terminal ./internal/guest ./internal/muxclient ./internal/wire ./internal/replay
+echo "== with the race detector, what make test runs without"
+go test -race -timeout 12h ./internal/volume/backup ./internal/volume/restic ./internal/restore ./internal/vt
 echo "== each fuzz target for $SOAK"
 tools/fuzz.sh "$SOAK"
 if command -v linux.uml >/dev/null; then

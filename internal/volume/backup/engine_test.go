@@ -12,6 +12,7 @@ import (
 // What changes is in a verified snapshot soon, the state says so and no more, and
 // nothing runs when nothing changed; also over a restart.
 func TestChangesAreKept(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	if s := b.state(); !s.Safe.IsZero() || s.Pending != -1 || !s.On {
 		t.Errorf("before the first: %+v", s)
@@ -67,6 +68,7 @@ func TestAsked(t *testing.T) {
 // A repository that is gone is not claimed to be there: the state begins anew,
 // and so does the repository.
 func TestVanishedRepository(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.write("f", "text")
 	b.settled()
@@ -102,6 +104,7 @@ func TestVanishedRepository(t *testing.T) {
 // lost; restic, which has it in its index, does not write it again for another
 // file with the same.
 func TestUnverifiedDoesNotCount(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.settled()
 	same := string(random(1 << 20))
