@@ -113,9 +113,10 @@ func TestAbuse28_ArchivesTakeMoreThanTheyHold(t *testing.T) {
 	root.must(200, "GET", filesAt, nil) // makes the home
 	f.limit.Store(limit)
 	var names []string
-	for i := range 2000 {
+	for i := range 6000 {
 		names = append(names, fmt.Sprint("f", i))
 	}
+	// It is heard by a client that sends all before it listens.
 	if r := root.unpack(at("", "format", "tar", "bytes", "10000", "files", "2000"), tarOf(t, names...)); r.StatusCode != 507 || r.code() != "quota_full" {
 		t.Errorf("small files: %d %.200s", r.StatusCode, r.body)
 	}

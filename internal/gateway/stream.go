@@ -42,7 +42,9 @@ func streamed[I any](a api, method, path, id, summary string, do func(*stream, *
 			s, err := a.g.stream(w, r.WithContext(ctx), who)
 			if err == nil {
 				defer s.end()
-				err = do(s, in)
+				if err = do(s, in); err != nil {
+					s.hear()
+				}
 			}
 			if err != nil {
 				a.g.refuse(w, r, err)
@@ -60,6 +62,7 @@ type stream struct {
 	who    caller
 	client *filesapi.Client    // of the user's helper; nil: not asked for yet
 	room   *volume.Reservation // nil: nothing is written
+	body   *arriving           // nil: nobody asked for the body
 	// control sets deadlines and flushes.
 	control *http.ResponseController
 	end     func()
@@ -209,7 +212,16 @@ func (s *stream) arriving() *arriving {
 		b.stopped.Store(true)
 		_ = s.control.SetReadDeadline(time.Unix(1, 0)) // another server has its own
 	})
+	s.body = b
 	return b
+}
+
+// hear takes what a client still sends that is refused before anything of its body
+// was looked at: else it might not hear the refusal.
+func (s *stream) hear() {
+	if s.body == nil && s.r.ContentLength != 0 {
+		s.arriving().stop(true)
+	}
 }
 
 func (b *arriving) Read(p []byte) (int, error) {

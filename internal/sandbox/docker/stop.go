@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
 
 	"staithe/internal/hostproc"
 	"staithe/internal/sandbox"
@@ -31,6 +32,24 @@ func (r *Runtime) destroy(ctx context.Context, session station.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
 	folder := r.there(session)
+	for {
+		if err := r.removeContainer(ctx, session, folder); err != nil {
+			return err
+		}
+		err := os.RemoveAll(r.path(session))
+		if !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+		// Something writes there still: a start that was cut off goes on in a busy
+		// service, and the container is there only now.
+		if pause(ctx) != nil {
+			return err
+		}
+	}
+}
+
+// removeContainer removes the container, and waits for its processes.
+func (r *Runtime) removeContainer(ctx context.Context, session station.ID, folder bool) error {
 	guest, _ := r.read(session) // without it there is nothing more to wait for
 	id := ""                    // of the container, so far as the service says it
 	if c, err := r.api.ContainerInspect(ctx, r.name(session), client.ContainerInspectOptions{}); err == nil {
@@ -61,7 +80,7 @@ func (r *Runtime) destroy(ctx context.Context, session station.ID) error {
 	if err := awaitHelpers(id); err != nil {
 		r.log.Warn("a container is gone, and a process of the service for it still there", "session", session, "err", err)
 	}
-	return os.RemoveAll(r.path(session))
+	return nil
 }
 
 // helperLimit bounds the wait for what a service ran beside a container.
