@@ -115,6 +115,19 @@ func awaitHelpers(container string) error {
 	return nil
 }
 
+// pauseTries is how often a pause is asked for: with cgroups v1 runc gives up on
+// processes that are busy forking or on a busy machine, and thaws them again.
+const pauseTries = 5
+
+func (r *Runtime) pauseContainer(ctx context.Context, session station.ID) error {
+	for try := 1; ; try++ {
+		_, err := r.api.ContainerPause(ctx, r.name(session), client.ContainerPauseOptions{})
+		if !errdefs.IsInternal(err) || try == pauseTries || pause(ctx) != nil {
+			return err
+		}
+	}
+}
+
 // pause waits a moment before the service is asked again.
 func pause(ctx context.Context) error {
 	t := time.NewTimer(20 * time.Millisecond)
@@ -165,7 +178,7 @@ func (r *Runtime) turn(ctx context.Context, session station.ID, frozen bool) err
 	case m.old:
 		return sandbox.ErrNoFreeze
 	case frozen:
-		_, err = r.api.ContainerPause(ctx, r.name(session), client.ContainerPauseOptions{})
+		err = r.pauseContainer(ctx, session)
 	default:
 		_, err = r.api.ContainerUnpause(ctx, r.name(session), client.ContainerUnpauseOptions{})
 	}
