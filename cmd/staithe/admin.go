@@ -10,6 +10,7 @@ import (
 
 	"staithe/internal/auth"
 	"staithe/internal/config"
+	"staithe/internal/files/template"
 	"staithe/internal/store"
 )
 
@@ -55,14 +56,27 @@ func userAddCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Add a user and print the link with which they choose a password",
-		Args:  cobra.ExactArgs(1),
+		Long: `Add a user and print the link with which they choose a password.
+
+With --home-template here, this user's home begins with that instead of the
+server's template; with --home-template= with nothing but the host's /etc/skel.`,
+		Args: cobra.ExactArgs(1),
 	}
 	loader := configFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		return withAuth(cmd.Context(), loader, func(cfg config.Config, a *auth.Auth) error {
+			if err := template.Check(cfg.HomeTemplate); err != nil {
+				return err
+			}
 			user, link, err := a.CreateUser(cmd.Context(), args[0], auth.Secret{})
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("home-template") {
+				t := templates{dir: templatesIn(cfg.Data)}
+				if err := t.keep(user.ID, templateState{State: "chosen", Source: cfg.HomeTemplate}); err != nil {
+					return err
+				}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "user: %s\ninvite: %s/invite#%s\nvalid until: %s\n", user.Name, origin(cfg), link.Token.Reveal(), link.ExpiresAt.Local().Format("2006-01-02 15:04"))
 			return nil

@@ -75,6 +75,6 @@ Begin with:  staithe serve`,
 	}
 	c.CompletionOptions.HiddenDefaultCmd = true
 	c.AddCommand(serveCommand(), attachCommand(), keepAwakeCommand(), loginCommand(), doctorCommand(), imageCommand(), adminCommand(),
-		copyCommand(), syncCommand(), listCommand(), catCommand(), restoreCommand(), importCommand())
+		copyCommand(), syncCommand(), listCommand(), catCommand(), backupCommand(), restoreCommand(), importCommand())
 	return c
 }

@@ -207,13 +207,11 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	if p.files, err = openFiles(data.path, log); err != nil {
 		return p, err
 	}
-	fill := &templates{source: cfg.HomeTemplate, dir: filepath.Join(data.path, "templates"), log: log}
-	if cfg.HomeTemplate != "" {
-		if err := template.Check(cfg.HomeTemplate); err != nil {
-			return p, err
-		}
-		volumes.WithoutSkel()
+	fill := &templates{source: cfg.HomeTemplate, dir: templatesIn(data.path), log: log}
+	if err := template.Check(cfg.HomeTemplate); err != nil {
+		return p, err
 	}
+	volumes.WithoutSkel(func(user station.ID) bool { return fill.of(user) != "" })
 	p.fleet, err = fleet.New(fleet.Options{
 		Store: p.store, Runtime: p.runtime, Volumes: volumes, Signer: signer, GuestPath: guestPath, Log: log,
 		Data: data.path, Instance: instance, Classes: kinds, DefaultClass: cfg.DefaultClass, Reserve: cfg.DiskReserve,

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ const (
 
 // templateState is what DATA/templates/USER.json says: a home begins only once.
 type templateState struct {
-	State   string           `json:"state"` // pending, done, failed
+	State   string           `json:"state"` // chosen (for a home to come), pending, done, failed
 	Source  string           `json:"source"`
 	At      time.Time        `json:"at"`
 	Trouble string           `json:"trouble,omitempty"`
@@ -46,6 +47,8 @@ type templates struct {
 	work   sync.WaitGroup
 	stop   context.Context
 }
+
+func templatesIn(data string) string { return filepath.Join(data, "templates") }
 
 func (t *templates) file(user station.ID) string { return filepath.Join(t.dir, string(user)+".json") }
 
@@ -67,16 +70,38 @@ func (t *templates) keep(user station.ID, s templateState) error {
 	return nil
 }
 
+// of is what a user's new home begins with; "" for the host's skeleton alone.
+func (t *templates) of(user station.ID) string {
+	s, err := t.noted(user)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.log.Error("the template chosen for a user cannot be read", "user", user, "err", err)
+	}
+	if err == nil && s.State == "chosen" {
+		return s.Source
+	}
+	return t.source
+}
+
 // made is fleet.Options.HomeMade.
 func (t *templates) made(user station.ID) {
-	if t.source == "" {
+	source := t.of(user)
+	if source == "" {
 		return
 	}
-	if err := t.keep(user, templateState{State: "pending", Source: t.source}); err != nil {
+	if err := t.keep(user, templateState{State: "pending", Source: source}); err != nil {
 		t.log.Error("a new home begins without its template", "user", user, "err", err)
 		return
 	}
-	t.work.Go(func() { t.fill(user, t.source) })
+	t.work.Go(func() { t.fill(user, source) })
+}
+
+// noted is what was noted of a user's template last.
+func (t *templates) noted(user station.ID) (s templateState, err error) {
+	b, err := os.ReadFile(t.file(user))
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(b, &s)
 }
 
 // again goes on with what a server that ended left undone.
@@ -86,10 +111,11 @@ func (t *templates) again() {
 		t.log.Error("templates left undone cannot be found", "err", err)
 	}
 	for _, e := range list {
-		b, err := os.ReadFile(filepath.Join(t.dir, e.Name()))
-		var s templateState
-		user := station.ID(e.Name()[:max(0, len(e.Name())-len(".json"))])
-		if err == nil && json.Unmarshal(b, &s) == nil && s.State == "pending" && user.Valid() {
+		user := station.ID(strings.TrimSuffix(e.Name(), ".json"))
+		if !user.Valid() {
+			continue
+		}
+		if s, err := t.noted(user); err == nil && s.State == "pending" {
 			t.work.Go(func() { t.fill(user, s.Source) })
 		}
 	}

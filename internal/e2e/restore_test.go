@@ -12,18 +12,9 @@ import (
 	"staithe/internal/station"
 )
 
-// safe waits until all that was written is in a verified snapshot.
-func (s *server) safe() {
-	s.t.Helper()
-	began := time.Now()
-	eventually(s.t, "a verified snapshot", func() bool {
-		var state station.BackupState
-		s.bearer(s.token).must(200, "GET", "/workstation/backups/state", nil, &state)
-		return state.Safe.After(began)
-	})
-}
-
 var undoLine = regexp.MustCompile(`--undo ([a-z0-9]{12})`)
+
+var snapshotLine = regexp.MustCompile(`^[0-9a-f]{8} +2.*\d+ files .*added\n$`)
 
 // What a person does who broke something: look at the moments, have a copy beside,
 // have all of it back, and take that back.
@@ -35,7 +26,12 @@ func TestRestoreCommand(t *testing.T) {
 	l.run("cp", "-r", "src", ":")
 	l.put("f", "good", 0o644)
 	l.run("cp", "f", ":work/f")
-	s.safe()
+	if out := l.run("backup"); !snapshotLine.MatchString(out) {
+		t.Errorf("%q", out)
+	}
+	if out := l.run("backup", "--state"); !strings.Contains(out, "safe: ") || !strings.Contains(out, "place: ") {
+		t.Errorf("%q", out)
+	}
 	good := time.Now().Format("2006-01-02 15:04:05")
 	l.put("f", "broken", 0o644)
 	l.run("cp", "f", ":work/f")

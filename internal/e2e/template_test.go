@@ -33,6 +33,50 @@ func TestANewHomeHasItsTemplate(t *testing.T) {
 	s.bearer(s.token).must(404, "GET", "/workstation/files/stat?path=bin", nil, nil)
 }
 
+// A user may begin with something else than the others, or with the skeleton alone.
+func TestAUserHasATemplateOfTheirOwn(t *testing.T) {
+	dirs := map[string]string{}
+	for _, name := range []string{"server", "bob"} {
+		dirs[name] = t.TempDir()
+		if err := os.WriteFile(filepath.Join(dirs[name], ".bashrc"), []byte("# of "+name+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := serve(t, "STAITHE_HOME_TEMPLATE="+dirs["server"])
+	want := map[string]string{"bob": "# of bob\n", "cy": "# of server\n", "dee": ""}
+	for name, flag := range map[string]string{"bob": "--home-template=" + dirs["bob"], "cy": "", "dee": "--home-template="} {
+		code, out, stderr := run(t, "exec $staithe admin user add "+name+" "+flag+" --data "+s.data)
+		if code != 0 {
+			t.Fatal(out, stderr)
+		}
+		_, token, _ := strings.Cut(out, "/invite#")
+		token, _, _ = strings.Cut(token, "\n")
+		c := s.client()
+		c.must(200, "POST", "/invite", map[string]string{"token": token, "password": name + "'s own password"}, nil)
+		c.must(200, "GET", "/workstation/files", nil, nil) // makes the home
+		if name == "dee" {
+			skel, err := os.ReadFile("/etc/skel/.bashrc")
+			if err != nil {
+				t.Skip("this host has no skeleton")
+			}
+			want[name] = string(skel)
+		}
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		got := ""
+		for deadline := time.Now().Add(30 * time.Second); got != want[name] && time.Now().Before(deadline); <-tick.C {
+			_, body := c.do("GET", "/workstation/files/content?path=.bashrc", nil)
+			got = string(body)
+		}
+		if got != want[name] {
+			t.Errorf("%s begins with %q", name, got)
+		}
+	}
+	if code, _, stderr := run(t, "exec $staithe admin user add eve --home-template=relative --data "+s.data); code == 0 || !strings.Contains(stderr, "absolute path") {
+		t.Errorf("%d %s", code, stderr)
+	}
+}
+
 // A template that cannot be had keeps nobody from their shell.
 func TestATemplateThatFails(t *testing.T) {
 	s := serve(t, "STAITHE_HOME_TEMPLATE="+filepath.Join(t.TempDir(), "none"))

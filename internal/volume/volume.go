@@ -29,7 +29,7 @@ const (
 // Volumes are the homes under one data directory. Safe for concurrent use;
 // calls for one workstation are the caller's to serialise.
 type Volumes struct {
-	noSkel bool // new homes begin empty
+	filled func(user station.ID) bool // somebody else fills this user's new home; nil: nobody's
 	data   string
 	root   *os.Root
 	own    bool // this process is root: homes belong to their users
@@ -130,7 +130,7 @@ func (v *Volumes) build(ctx context.Context, dir string, ws station.Workstation)
 		return err
 	}
 	defer home.Close()
-	if !v.noSkel {
+	if v.filled == nil || !v.filled(ws.User) {
 		if err := copySkel(ctx, home, skelDir, func(name string) error { return v.give(home, name, ws) }); err != nil {
 			return err
 		}
@@ -142,9 +142,9 @@ func (v *Volumes) build(ctx context.Context, dir string, ws station.Workstation)
 	return v.give(home, ".", ws)
 }
 
-// WithoutSkel leaves the host's skeleton out of new homes: somebody else fills
-// them. Call it before any is made.
-func (v *Volumes) WithoutSkel() { v.noSkel = true }
+// WithoutSkel leaves the host's skeleton out of the new homes of those users for
+// whom filled is true: somebody else fills them. Call it before any is made.
+func (v *Volumes) WithoutSkel(filled func(user station.ID) bool) { v.filled = filled }
 
 // xdg makes the folders where programs keep settings, data and caches, unless the
 // skeleton had them.

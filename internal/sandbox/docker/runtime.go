@@ -60,6 +60,8 @@ type Runtime struct {
 
 	createMu sync.Mutex // held while rootless Podman creates a container: an operation lock
 
+	profileMu sync.Mutex // held while the profile's file is written: an operation lock
+
 	imageMu sync.Mutex // held while importing: an operation lock
 	image   string     // "" until it is known to be there; guarded by imageMu
 }

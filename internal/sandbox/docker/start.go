@@ -286,6 +286,8 @@ func (r *Runtime) security() ([]string, error) {
 		return append(out, "seccomp="+string(b)), nil
 	}
 	path := filepath.Join(r.dir, "seccomp.json")
+	r.profileMu.Lock()
+	defer r.profileMu.Unlock()
 	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
 		return nil, err
 	}
