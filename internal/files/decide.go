@@ -31,6 +31,9 @@ func (p *placement) decide(ctx context.Context) error {
 			}
 		}
 	}
+	if err := p.onlyAsked(ctx, tree); err != nil {
+		return explain(p.plan.Path, err)
+	}
 	err = p.write(stepsName, func(w *bufio.Writer) error {
 		out := json.NewEncoder(w)
 		if p.plan.Beside {
@@ -47,6 +50,34 @@ func (p *placement) decide(ctx context.Context) error {
 	}
 	p.now.Phase = PhasePlacing
 	return p.keep()
+}
+
+// onlyAsked removes what was fetched beside what was asked for: a pattern of a
+// name that is not UTF-8 matches others, too.
+func (p *placement) onlyAsked(ctx context.Context, tree *os.File) error {
+	path := p.plan.Path
+	for i := range len(path) + 1 {
+		if path.Home() || i < len(path) && path[i] != '/' {
+			continue
+		}
+		dir, base, err := openBelow(tree, path[:i])
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		names, err := dir.Readdirnames(-1)
+		for _, name := range names {
+			if name != base {
+				err = errors.Join(err, remove(ctx, dir, name, 0))
+			}
+		}
+		if err = errors.Join(err, dir.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *placement) decideBeside(tree *os.File, out *json.Encoder) error {

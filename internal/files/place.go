@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,6 +75,9 @@ func (p *placement) run(ctx context.Context, name, then string) error {
 		return damaged(treeName, err)
 	}
 	defer tree.Close()
+	if p.wasPutAway() {
+		return p.finish(ctx, then)
+	}
 	p.now.Placed, p.now.Failed, p.now.Why = 0, 0, ""
 	err = lines(p, name, func(s step) error {
 		if err := ctx.Err(); err != nil {
@@ -100,8 +102,19 @@ func (p *placement) run(ctx context.Context, name, then string) error {
 	if err := unix.Syncfs(int(tree.Fd())); err != nil {
 		return explain(stagingDir, err)
 	}
-	if err := p.putAway(ctx, tree, name); err != nil {
+	if err := p.prune(name); err != nil {
 		return err
+	}
+	if err := p.putAway(ctx, tree); err != nil {
+		return err
+	}
+	return p.finish(ctx, then)
+}
+
+// finish ends a run whose tree is put away.
+func (p *placement) finish(ctx context.Context, then string) error {
+	if err := remove(ctx, p.dir, treeName, 0); err != nil {
+		return explain(stagingDir, err)
 	}
 	p.now.Phase = then
 	return p.keep()
@@ -261,130 +274,4 @@ func (p *placement) mode(s step) error {
 		return nil
 	}
 	return err
-}
-
-// putAway gives what the tree holds to the trash, as one thing. The id is kept
-// before: cut off in between, the same one is used again.
-func (p *placement) putAway(ctx context.Context, tree *os.File, name string) error {
-	if err := p.prune(name); err != nil {
-		return err
-	}
-	from, base, err := p.inTreeIfThere(tree)
-	if errors.Is(err, unix.ENOENT) {
-		return p.dropTree(ctx)
-	}
-	if err != nil {
-		return explain(stagingDir, err)
-	}
-	defer from.Close()
-	t, err := p.home.openTrash()
-	if err != nil {
-		return err
-	}
-	defer t.close()
-	if err := p.reserve(ctx, t, from, base); err != nil {
-		return err
-	}
-	if err := moveName(from, base, t.files, string(p.now.Trashed)); err != nil {
-		return explain(trashFiles, err)
-	}
-	if err := errors.Join(syncFolder(t.files), syncFolder(t.info)); err != nil {
-		return explain(trashFiles, err)
-	}
-	return p.dropTree(ctx)
-}
-
-// reserve takes an id of the trash and keeps it, unless one was taken before.
-func (p *placement) reserve(ctx context.Context, t trash, from *os.File, base string) error {
-	st, err := lstat(from, base)
-	if err != nil {
-		return explain(stagingDir, err)
-	}
-	if p.now.TrashedIno == st.Ino && p.reserved(t) {
-		return nil
-	}
-	origin := p.plan.Path
-	switch {
-	case p.plan.Beside:
-		origin = p.now.Into
-	case origin.Home():
-		origin = Path(besideName("home", p.plan.Label, 1))
-	}
-	id, err := t.reserve(ctx, origin.Base(), p.home.writeInfo(origin, time.Now()))
-	if err != nil {
-		return explain(trashFiles, err)
-	}
-	p.now.Trashed, p.now.TrashedIno = Path(id), st.Ino
-	return p.keep()
-}
-
-// reserved says whether the id that was taken is still free.
-func (p *placement) reserved(t trash) bool {
-	if oneName(p.now.Trashed) != nil {
-		return false
-	}
-	if _, err := lstat(t.info, string(p.now.Trashed)+infoSuffix); err != nil {
-		return false
-	}
-	_, err := lstat(t.files, string(p.now.Trashed))
-	return errors.Is(err, unix.ENOENT)
-}
-
-// inTreeIfThere is what goes to the trash: what the tree has at the path that was
-// asked for.
-func (p *placement) inTreeIfThere(tree *os.File) (*os.File, string, error) {
-	dir, base, err := openBelow(tree, p.plan.Path)
-	if p.plan.Path.Home() {
-		base = treeName
-		dir, err = openFolder(p.dir, ".")
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	if _, err := lstat(dir, base); err != nil {
-		dir.Close()
-		return nil, "", err
-	}
-	return dir, base, nil
-}
-
-func (p *placement) dropTree(ctx context.Context) error {
-	return explain(stagingDir, remove(ctx, p.dir, treeName, 0))
-}
-
-// prune removes what of the tree's folders only holds up what was replaced, and
-// no longer does. What a step put there stays, also an empty folder.
-func (p *placement) prune(steps string) error {
-	kept := map[Path]bool{}
-	if err := lines(p, steps, func(s step) error { kept[s.From] = true; return nil }); err != nil {
-		return err
-	}
-	if kept["."] {
-		return nil
-	}
-	return explain(stagingDir, pruneEmpty(p.dir, treeName, "", kept, 0))
-}
-
-func pruneEmpty(dir *os.File, base string, rel Path, kept map[Path]bool, depth int) error {
-	sub, err := openFolder(dir, base)
-	if err != nil || depth == maxDepth {
-		return nil // it stays, and goes to the trash
-	}
-	defer sub.Close()
-	names, err := sub.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if kept[rel.Join(name)] {
-			continue
-		}
-		if st, err := lstat(sub, name); err == nil && kindOf(st.Mode) == KindFolder {
-			if err := pruneEmpty(sub, name, rel.Join(name), kept, depth+1); err != nil {
-				return err
-			}
-		}
-	}
-	_ = unix.Unlinkat(int(dir.Fd()), base, unix.AT_REMOVEDIR) // one that is not empty stays
-	return nil
 }

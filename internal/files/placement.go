@@ -59,6 +59,7 @@ type Placed struct {
 	Trashed Path   `json:"trashed,omitempty"` // the id in the trash of what was replaced, or taken back; empty: nothing was
 	// TrashedIno is the inode of that: another thing of that id is not it.
 	TrashedIno uint64 `json:"trashed_ino,omitempty"`
+	Whole      bool   `json:"whole,omitempty"`  // that is the tree from the home's top, not only what was asked for
 	Placed     int64  `json:"placed"`           // how many steps were done
 	Failed     int64  `json:"failed,omitempty"` // how many could not be
 	Why        string `json:"why,omitempty"`    // the first that could not be
@@ -143,7 +144,7 @@ func (p *placement) close() { p.dir.Close() }
 
 func damaged(what string, err error) error {
 	return station.Errorf(station.ErrConflict, "restore_damaged",
-		"What the restore kept of itself (%s) cannot be read; what was replaced is in the trash.", what).Because(inert(err))
+		"What the restore kept of itself (%s) cannot be read; what it had replaced is in the trash, or in %s.", what, stagingDir).Because(inert(err))
 }
 
 func (p *placement) readState() error {
@@ -239,23 +240,6 @@ func (h *Home) Restored(_ context.Context, id string) (Placed, error) {
 	}
 	defer p.close()
 	return p.now, nil
-}
-
-// ForgetRestore removes what is kept of a restore; it cannot be undone then. What
-// it replaced stays in the trash.
-func (h *Home) ForgetRestore(ctx context.Context, id string) error {
-	if err := checkRestoreID(id); err != nil {
-		return err
-	}
-	stage, err := h.folder(stagingDir)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	if err != nil {
-		return explain(stagingDir, err)
-	}
-	defer stage.Close()
-	return explain(stagingDir, remove(ctx, stage, restorePrefix+id, 0))
 }
 
 // besideName is what something is called next to what it was: its own name and

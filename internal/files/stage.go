@@ -69,16 +69,20 @@ func (h *Home) sweep(ctx context.Context, names []string) error {
 	defer dir.Close()
 	var errs []error
 	for _, name := range names {
-		if stagingDir.Join(name) == uploadsDir || strings.HasPrefix(name, restorePrefix) && recent(dir, name) {
-			continue // it goes on, or can be undone
+		if stagingDir.Join(name) == uploadsDir {
+			continue // they go on
+		}
+		if strings.HasPrefix(name, restorePrefix) {
+			errs = append(errs, h.forgetOld(ctx, dir, name))
+			continue
 		}
 		errs = append(errs, remove(ctx, dir, name, 0))
 	}
 	return errors.Join(explain(stagingDir, errors.Join(errs...)), h.SweepUploads(ctx))
 }
 
-// undoLife is how long a restore can be undone.
-const undoLife = 30 * 24 * time.Hour
+// undoLife is how long a restore can be undone. Tests change it.
+var undoLife = 30 * 24 * time.Hour
 
 // recent says whether a restore's folder was changed within undoLife.
 func recent(dir *os.File, name string) bool {

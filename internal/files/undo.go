@@ -42,7 +42,7 @@ func (p *placement) decideBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.now.Phase, p.now.Trashed = PhaseUndoing, ""
+	p.now.Phase, p.now.Trashed, p.now.Whole = PhaseUndoing, "", false
 	return p.keep()
 }
 
@@ -97,7 +97,7 @@ func (p *placement) fetchBack() error {
 	}
 	defer tree.Close()
 	dir, base := p.dir, treeName
-	if p.plan.Path.Home() {
+	if p.plan.Path.Home() || p.now.Whole {
 		// The folder itself comes back in the place of the empty one.
 		err = unix.Unlinkat(int(p.dir.Fd()), treeName, unix.AT_REMOVEDIR)
 		if errors.Is(err, unix.ENOTEMPTY) {
