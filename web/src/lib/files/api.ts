@@ -1,4 +1,5 @@
-import { request, send } from '$lib/api/client'
+import { Problem, request, send } from '$lib/api/client'
+import type { Found as Beginning } from './edit.svelte'
 import { jsonLines } from './lines'
 import { query } from './query'
 import type { Entry, Found, GitStatus, Listing, Moved, SearchQuery, Trashed } from './types'
@@ -32,16 +33,33 @@ export const files = {
   contentURL: (path: string) => `/api/v1${FILES}/content${at(path)}`,
   archiveURL: (path: string, format: ArchiveFormat) => `/api/v1${FILES}/archive${query({ path, format })}`,
 
-  /** A file's bytes and the ETag they go by. */
-  async read(path: string, signal?: AbortSignal): Promise<{ bytes: Uint8Array; etag: string }> {
-    const response = await send(`${FILES}/content${at(path)}`, signal ? { signal } : {})
-    return { bytes: new Uint8Array(await response.arrayBuffer()), etag: response.headers.get('ETag') ?? '' }
+  /** At most so many bytes of a file, however much it has or grows; null: it still has the ETag that is given. */
+  async read(path: string, most: number, unless = '', signal?: AbortSignal): Promise<Beginning | null> {
+    let response: Response
+    try {
+      response = await send(`${FILES}/content${at(path)}`, {
+        // One more than wanted tells that there is more.
+        headers: { Range: `bytes=0-${most}`, ...(unless ? { 'If-None-Match': unless } : {}) },
+        ...(signal ? { signal } : {}),
+      })
+    } catch (error) {
+      if (error instanceof Problem && error.status === 304) return null
+      throw error
+    }
+    const etag = response.headers.get('ETag') ?? ''
+    const length = Number(response.headers.get('Content-Range')?.split('/')[1] ?? response.headers.get('Content-Length') ?? 0) || 0
+    if (response.status !== 206 && length > most) {
+      // What stands between here and the server knows no ranges: the rest is not waited for.
+      await response.body?.cancel()
+      return { bytes: new Uint8Array(), etag, size: length }
+    }
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    return { bytes, etag, size: Math.max(length, bytes.length) }
   },
 
-  /** Writes a file whole: over the one that has this ETag, as a new one, or over whatever there is. */
-  async write(path: string, bytes: Uint8Array<ArrayBuffer>, over: { etag: string } | 'new' | 'any'): Promise<Entry> {
-    const condition: Record<string, string> =
-      over === 'new' ? { 'If-None-Match': '*' } : over === 'any' ? {} : { 'If-Match': over.etag }
+  /** Writes a file whole: over the one that has this ETag, or as a new one. */
+  async write(path: string, bytes: Uint8Array<ArrayBuffer>, over: { etag: string } | 'new'): Promise<Entry> {
+    const condition: Record<string, string> = over === 'new' ? { 'If-None-Match': '*' } : { 'If-Match': over.etag }
     const response = await send(`${FILES}/content${at(path)}`, {
       method: 'PUT',
       headers: { 'Content-Type': 'application/octet-stream', ...condition },

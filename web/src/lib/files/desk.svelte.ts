@@ -38,6 +38,7 @@ export class Desk {
     this.uploads = new Uploads(sender(user), (path) => files.makeFolder(path, true))
     this.uploads.onarrived = (path) => this.tree.touched(...this.#newAlong(path))
     this.tree.onchanges = (changes) => void this.edit?.heard(changes)
+    this.tree.onfresh = () => void this.edit?.check()
     addEventListener('beforeunload', this.#guard)
     drawer.leave = (then) => this.unlessDirty(() => this.#leave(then))
   }
@@ -50,6 +51,8 @@ export class Desk {
     drawer.leave = null
     drawer.editing = false
     drawer.uploading = 0
+    drawer.unsaved = false
+    drawer.trouble = ''
   }
 
   /** The folder that a new thing goes into: the open one that the keyboard is on or in, else the one shown. */
@@ -86,8 +89,10 @@ export class Desk {
 
   /** Does it, once a person said what becomes of unsaved text. */
   unlessDirty(then: () => void): void {
-    if (this.edit?.dirty) this.asking = { what: 'leave', then }
-    else then()
+    if (!this.edit?.dirty) return then()
+    // The question is asked beside the text that it is about.
+    if (!drawer.open) drawer.enter()
+    this.asking = { what: 'leave', then }
   }
 
   download(entries: readonly Entry[], format: ArchiveFormat = 'zip'): void {
@@ -271,6 +276,13 @@ export function deskOf(user: string): Desk {
       kept = desk
       $effect(() => {
         drawer.uploading = desk.uploads.left
+        drawer.unsaved = desk.edit?.dirty ?? false
+      })
+      $effect(() => {
+        const { failed, question } = desk.uploads
+        drawer.trouble = [failed > 0 ? `${count(failed, 'upload')} failed` : '', question ? 'an upload waits for your answer' : '']
+          .filter(Boolean)
+          .join(', ')
       })
     })
   }

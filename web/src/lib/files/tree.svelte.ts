@@ -39,6 +39,8 @@ export class FileTree {
   readonly marks: ReadonlyMap<string, string> = $derived(new Map(this.git?.entries.map(({ path, code }) => [path, code]) ?? []))
   /** What happened to single files, for whoever shows one. */
   onchanges: ((changes: Change[]) => void) | null = null
+  /** It is watched anew: what happened before may not have been told. */
+  onfresh: (() => void) | null = null
   #watch: Watch | null = null
   #loads = new Map<string, AbortController>()
   #todo: Todo = new Map()
@@ -187,7 +189,10 @@ export class FileTree {
     this.#askGit(0)
     this.#watch = new Watch({
       open: (signal) => this.source.watch(root, signal),
-      onFresh: () => this.refresh(),
+      onFresh: () => {
+        this.refresh()
+        this.onfresh?.()
+      },
       onChanges: (changes) => {
         this.#take(changes)
         this.onchanges?.(changes)

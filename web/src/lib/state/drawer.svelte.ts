@@ -37,6 +37,10 @@ class Drawer {
   editing = $state(false)
   /** Uploads under way, while the drawer may be closed. */
   uploading = $state(0)
+  /** Text in the editor is not saved. */
+  unsaved = $state(false)
+  /** What of the uploads wants a person, in words that follow "Files,"; empty: nothing. */
+  trouble = $state('')
   /** Leaves the editor, then does what is asked; null: there is none. */
   leave: ((then: () => void) => void) | null = null
   /** It was opened by a person just now, who wants the keyboard in it. */
