@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -92,21 +93,24 @@ func policy(cfg config.Config) restic.Policy {
 	return restic.Policy{Hourly: k.Hourly, Daily: k.Daily, Weekly: k.Weekly, Monthly: k.Monthly, Within: keptAll}
 }
 
-// homes are the workstations that have one.
+// homes are the workstations that have one. With an error there may be more.
 func homes(ctx context.Context, s *store.Store, volumes *volume.Volumes) ([]station.Workstation, error) {
 	all, err := s.AllWorkstations(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var list []station.Workstation
+	var errs []error
 	for _, ws := range all {
-		if there, err := volumes.Exists(ws.Workstation); err != nil {
-			return nil, err
-		} else if there {
+		there, err := volumes.Exists(ws.Workstation)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("workstation %q: %w", ws.Workstation.ID, err))
+		}
+		if there {
 			list = append(list, ws.Workstation)
 		}
 	}
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
 // homeBackups is gateway.Backups.

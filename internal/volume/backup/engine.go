@@ -36,7 +36,8 @@ type Options struct {
 	Bucket restic.Bucket // none: in the data directory
 	Keep   restic.Policy
 	Log    *slog.Logger
-	// Homes lists the workstations whose homes are to be kept.
+	// Homes lists the workstations whose homes are to be kept. An error beside a list
+	// says that there may be more.
 	Homes func(ctx context.Context) ([]station.Workstation, error)
 	// Home is where a workstation's home is.
 	Home func(station.Workstation) string
@@ -57,9 +58,11 @@ type Options struct {
 
 // Timing is when things are done. Zero fields have the usual values.
 type Timing struct {
-	Quiet    time.Duration // without a change, after one, until a snapshot; 5 s
-	Latest   time.Duration // from a change to the beginning of a snapshot; 30 s
-	Blind    time.Duration // between snapshots of a home that cannot be watched; 45 s
+	Quiet time.Duration // without a change, after one, until a snapshot; 5 s
+	// Latest is from a change to the beginning of a snapshot; 30 s. It is less by
+	// what the last took, with its wait for a place, but not less than a sixth.
+	Latest   time.Duration
+	Blind    time.Duration // between snapshots of a home that cannot be watched; 25 s
 	Retry    time.Duration // after the first failure, doubled by each further one; 2 s
 	RetryMax time.Duration // 5 min
 	Scrub    time.Duration // between two looks at the whole repository; a week
@@ -67,25 +70,27 @@ type Timing struct {
 	Forget   int           // snapshots between two times of forgetting old ones; 20
 	List     time.Duration // between two looks for new homes; 15 s
 	Stalled  time.Duration // without progress, after which a run is given up; 15 min
+	Hold     time.Duration // of a run, after which it counts as slow; 60 s
+	Turn     time.Duration // of a slow run, after which it makes room for one that waits; 2 h
 }
 
 func (t Timing) withDefaults() Timing {
 	return Timing{
-		Quiet: cmp.Or(t.Quiet, 5*time.Second), Latest: cmp.Or(t.Latest, 30*time.Second), Blind: cmp.Or(t.Blind, 45*time.Second),
+		Quiet: cmp.Or(t.Quiet, 5*time.Second), Latest: cmp.Or(t.Latest, 30*time.Second), Blind: cmp.Or(t.Blind, 25*time.Second),
 		Retry: cmp.Or(t.Retry, 2*time.Second), RetryMax: cmp.Or(t.RetryMax, 5*time.Minute), Scrub: cmp.Or(t.Scrub, 7*24*time.Hour),
 		Prune: cmp.Or(t.Prune, 24*time.Hour), Forget: cmp.Or(t.Forget, 20), List: cmp.Or(t.List, 15*time.Second), Stalled: cmp.Or(t.Stalled, 15*time.Minute),
+		Hold: cmp.Or(t.Hold, time.Minute), Turn: cmp.Or(t.Turn, 2*time.Hour),
 	}
 }
 
-// atOnce is how many snapshots are made at the same time.
-const atOnce = 2
-
 // Engine keeps the homes of a server. Its methods can be called at the same time.
 type Engine struct {
-	o     Options
-	t     Timing
-	key   string
-	slots chan struct{}
+	o   Options
+	t   Timing
+	key string
+	// The places for runs: of homes, of those that are long, of the server's own, of
+	// looks at whole repositories.
+	quick, slow, own, scrubs *pool
 
 	mu     sync.Mutex
 	units  map[station.ID]*unit
@@ -112,7 +117,8 @@ func New(o Options) (*Engine, error) {
 	if o.Off == "" && (o.Program == "" || o.Launcher == "") {
 		return nil, errors.New("backup: the programs are missing")
 	}
-	e := &Engine{o: o, t: o.Timing.withDefaults(), slots: make(chan struct{}, atOnce), units: map[station.ID]*unit{}}
+	e := &Engine{o: o, t: o.Timing.withDefaults(), units: map[station.ID]*unit{},
+		quick: newPool(quickRuns), slow: newPool(slowRuns), own: newPool(serverRuns), scrubs: newPool(scrubRuns)}
 	if o.Off != "" {
 		return e, nil
 	}
@@ -146,12 +152,15 @@ func (e *Engine) Run(ctx context.Context) {
 	defer e.work.Wait()
 	tick := time.NewTicker(e.t.List)
 	defer tick.Stop()
-	for failing := false; ; {
-		err := e.look(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			e.o.Log.Error("backups: the homes cannot be listed; those known go on", "err", err)
+	for failing := ""; ; {
+		now := ""
+		if err := e.look(ctx); err != nil {
+			now = err.Error()
 		}
-		failing = err != nil
+		if now != failing && now != "" && ctx.Err() == nil {
+			e.o.Log.Error("backups: not all homes can be looked at; the others go on", "err", now)
+		}
+		failing = now
 		select {
 		case <-ctx.Done():
 			return
@@ -161,18 +170,20 @@ func (e *Engine) Run(ctx context.Context) {
 }
 
 // look starts units of new homes and ends those of removed ones, whose
-// repositories stay.
+// repositories stay. One that is in trouble keeps no other from its own; as long as
+// not all are known none is taken for removed.
 func (e *Engine) look(ctx context.Context) error {
 	list, err := e.o.Homes(ctx)
-	if err != nil {
-		return err
-	}
 	there := map[station.ID]bool{}
+	errs := []error{err}
 	for _, ws := range list {
 		there[ws.ID] = true
 		if _, err := e.unit(ws); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("workstation %q: %w", ws.ID, err))
 		}
+	}
+	if err != nil {
+		return errors.Join(errs...)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -182,7 +193,7 @@ func (e *Engine) look(ctx context.Context) error {
 			delete(e.units, id)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // unit is a workstation's, which runs while the engine does.

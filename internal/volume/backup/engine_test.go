@@ -87,9 +87,6 @@ func TestVanishedRepository(t *testing.T) {
 	if err := os.RemoveAll(repo); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(repo, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	b.write("f", "again")
 	b.safe()
 	if list, err := b.e.Snapshots(b.ws); err != nil || len(list) != 1 {

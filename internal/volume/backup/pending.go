@@ -1,14 +1,21 @@
 package backup
 
-import "time"
+import (
+	"hash/maphash"
+	"time"
+)
 
 // pendingMax is how many paths are told apart; beyond it changes are counted, and
 // those of one file may be more than one.
 const pendingMax = 100_000
 
-// pending is what changed and is in no verified snapshot.
+// seed is of the hashes of paths, of this run of the server.
+var seed = maphash.MakeSeed()
+
+// pending is what changed and is in no verified snapshot. Of paths it has hashes:
+// they may be long, and whoever has a home gives their names.
 type pending struct {
-	paths   map[string]struct{}
+	paths   map[uint64]struct{}
 	more    int64
 	unknown bool // there may be more
 	first   time.Time
@@ -27,14 +34,18 @@ func (p *pending) add(now time.Time, paths []string, unknown bool) {
 	p.last = now
 	p.unknown = p.unknown || unknown
 	if p.paths == nil {
-		p.paths = map[string]struct{}{}
+		p.paths = map[uint64]struct{}{}
 	}
 	for _, path := range paths {
-		if _, ok := p.paths[path]; !ok && len(p.paths) >= pendingMax {
-			p.more++
-		} else if !ok {
-			p.paths[path] = struct{}{}
-		}
+		p.put(maphash.String(seed, path))
+	}
+}
+
+func (p *pending) put(hash uint64) {
+	if _, ok := p.paths[hash]; !ok && len(p.paths) >= pendingMax {
+		p.more++
+	} else if !ok {
+		p.paths[hash] = struct{}{}
 	}
 }
 
@@ -44,8 +55,11 @@ func (p *pending) merge(q pending) {
 		return
 	}
 	had, last := p.any(), p.last
-	for path := range q.paths {
-		p.add(q.last, []string{path}, false)
+	if p.paths == nil {
+		p.paths = map[uint64]struct{}{}
+	}
+	for hash := range q.paths {
+		p.put(hash)
 	}
 	p.unknown = p.unknown || q.unknown
 	p.more += q.more

@@ -71,7 +71,6 @@ func Repo(o RepoOptions, id station.ID) (*restic.Repo, error) {
 	work := filepath.Join(o.Data, workDir, string(id))
 	r := restic.Options{Program: o.Program, Launcher: o.Launcher, Key: o.Key, Host: o.Host, Bucket: o.Bucket,
 		Cache: filepath.Join(work, "cache"), Lock: filepath.Join(work, "lock")}
-	folders := []string{r.Cache}
 	if o.Bucket.Name != "" {
 		r.Path = "server"
 		if id != serverID {
@@ -80,14 +79,25 @@ func Repo(o RepoOptions, id station.ID) (*restic.Repo, error) {
 	} else {
 		r.Path = filepath.Join(o.Data, reposDir, string(id))
 		r.Place = ownDisk
-		folders = append(folders, r.Path)
+	}
+	if err := o.folders(id); err != nil {
+		return nil, err
+	}
+	return restic.Open(r)
+}
+
+// folders makes the folders that a repository needs on this host.
+func (o RepoOptions) folders(id station.ID) error {
+	folders := []string{filepath.Join(o.Data, workDir, string(id), "cache")}
+	if o.Bucket.Name == "" {
+		folders = append(folders, filepath.Join(o.Data, reposDir, string(id)))
 	}
 	for _, d := range folders {
 		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("make the folders of a repository: %w", err)
+			return fmt.Errorf("make the folders of a repository: %w", err)
 		}
 	}
-	return restic.Open(r)
+	return nil
 }
 
 // sweep removes what restics that were killed left in the cache's folder.

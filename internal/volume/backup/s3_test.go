@@ -20,10 +20,14 @@ func newS3Bench(t *testing.T) (*bench, *s3test.Server) {
 	needs(t)
 	s := s3test.Start(t, "backups")
 	b := newBench(t, func(o *Options) {
-		o.Bucket = restic.Bucket{Endpoint: s.URL, Name: "backups", Prefix: "a/b", AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey, Region: "auto", PathStyle: true}
+		o.Bucket = s3Bucket(s)
 	})
 	b.settled()
 	return b, s
+}
+
+func s3Bucket(s *s3test.Server) restic.Bucket {
+	return restic.Bucket{Endpoint: s.URL, Name: "backups", Prefix: "a/b", AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey, Region: "auto", PathStyle: true}
 }
 
 // plainS3 is plain restic on the bucket, from outside.

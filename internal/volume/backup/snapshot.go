@@ -10,26 +10,34 @@ import (
 	"staithe/internal/volume/restic"
 )
 
-// errStalled is why a run that makes no progress is given up.
-var errStalled = station.Errorf(station.ErrUnavailable, "backup_stalled",
-	"A snapshot made no progress for long and was given up; the store is very slow, or something in the home cannot be read.")
-
 // snapshot makes one, and sees to it that it is there.
-func (u *unit) snapshot(ctx context.Context) {
-	slot, err := u.e.slot(ctx)
+func (u *unit) snapshot(run context.Context) {
+	waited := time.Now()
+	slot, err := u.slot(run)
 	if err != nil {
 		return
 	}
 	defer slot.release()
 	u.turn.RLock()
 	defer u.turn.RUnlock()
+	ctx, cut := context.WithCancelCause(run)
+	defer cut(nil)
+	defer slot.mind(ctx, cut)()
+	defer u.minded(cut)()
 	begin := time.Now()
 	u.mu.Lock()
 	u.covering, u.pend = u.pend, pending{}
 	wishes := u.asked
-	u.asked = nil
+	u.asked, u.begun = nil, true
 	u.mu.Unlock()
-	sn, err := u.make(ctx, begin, tags(wishes), slot)
+	sn, err := u.make(ctx, begin, tags(wishes))
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if run.Err() == nil && errors.Is(err, errTurn) {
+		u.putOff(wishes)
+		return
+	}
 	u.mu.Lock()
 	u.busy, u.done = "", restic.Progress{}
 	if err != nil {
@@ -37,20 +45,39 @@ func (u *unit) snapshot(ctx context.Context) {
 	} else {
 		u.rec.Safe = begin
 		u.rec.Forgotten++
+		u.fresh, u.took = true, time.Since(waited)
 		u.worked()
 		u.keep()
 	}
+	if time.Since(begin) < u.e.t.Hold {
+		u.long = 0
+	} else {
+		u.long++
+	}
 	u.covering = pending{}
 	u.mu.Unlock()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && run.Err() == nil {
 		u.failed(err)
 	}
-	if err != nil && ctx.Err() != nil {
+	if err != nil && run.Err() != nil {
 		err = errStopped
 	}
 	for _, w := range wishes {
 		w.done <- result{sn, err}
 	}
+}
+
+// putOff takes in that a run was cut off for others: it is made again, in the
+// queue of the long ones.
+func (u *unit) putOff(wishes []asked) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.busy, u.done = "", restic.Progress{}
+	u.pend.merge(u.covering)
+	u.covering = pending{}
+	u.asked = append(wishes, u.asked...)
+	u.long = longRuns
+	u.trouble = errTurn.Sentence
 }
 
 // tags are the reasons of a snapshot.
@@ -74,35 +101,26 @@ func (u *unit) saysBusy(what string) {
 }
 
 // make makes a snapshot of what there is from begin on, and verifies it.
-func (u *unit) make(ctx context.Context, begin time.Time, tags []string, slot *slot) (station.Snapshot, error) {
+func (u *unit) make(ctx context.Context, begin time.Time, tags []string) (station.Snapshot, error) {
 	u.saysBusy("snapshot")
 	var none station.Snapshot
 	if err := u.compare(ctx); err != nil {
 		return none, err
 	}
+	u.progressed()
 	p, err := u.from.prepare(ctx)
 	if err != nil {
 		return none, err
 	}
 	defer p.done()
-	parent := u.parent()
-	var sum restic.Summary
-	err = u.locked(ctx, func() (err error) {
-		sum, err = u.backup(ctx, begin, parent, tags, p, slot)
-		return err
-	})
-	if restic.CodeOf(err) == restic.CodeNoRepository {
-		u.vanished()
-		if err = u.repo.Init(ctx); err == nil {
-			parent = ""
-			sum, err = u.backup(ctx, begin, "", tags, p, slot)
-		}
-	}
+	u.progressed()
+	sum, parent, err := u.store(ctx, begin, tags, p)
 	if err != nil {
 		return none, err
 	}
 	sn := station.Snapshot{ID: sum.ID, At: begin, Files: sum.Files, Bytes: sum.Bytes, Added: sum.Added, Changed: sum.New + sum.Changed, Tags: tags}
 	u.saysBusy("verify")
+	u.progressed()
 	verr := u.verify(ctx, parent, sum.ID)
 	if verr == nil {
 		sn.Verified = time.Now()
@@ -110,20 +128,44 @@ func (u *unit) make(ctx context.Context, begin time.Time, tags []string, slot *s
 	u.mu.Lock()
 	u.rec.Snapshots = append(u.rec.Snapshots, sn)
 	u.rec.Left = leftOut(p.left, sum)
+	if restic.CodeOf(verr) == restic.CodeNoSnapshot {
+		u.compared = false // somebody else removes snapshots: see which there are
+	}
 	u.keep()
 	u.mu.Unlock()
 	return sn, verr
 }
 
-// backup runs restic, and gives it up when it stands still.
-func (u *unit) backup(ctx context.Context, begin time.Time, parent string, tags []string, p prepared, slot *slot) (restic.Summary, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stalled := time.AfterFunc(u.e.t.Stalled, func() { cancel(errStalled) })
-	defer stalled.Stop()
-	// One that stands still does not keep others from their turn.
-	idle := time.AfterFunc(slotPatience, slot.release)
-	defer idle.Stop()
+// store runs restic. A parent that somebody else removed, and a repository that is
+// not there any more, are found out by that, and it is run again without.
+func (u *unit) store(ctx context.Context, begin time.Time, tags []string, p prepared) (sum restic.Summary, parent string, err error) {
+	try := func() error {
+		parent = u.parent()
+		return u.locked(ctx, func() (err error) {
+			sum, err = u.backup(ctx, begin, parent, tags, p)
+			return err
+		})
+	}
+	err = try()
+	switch restic.CodeOf(err) {
+	case restic.CodeNoSnapshot:
+		u.mu.Lock()
+		u.compared = false
+		u.mu.Unlock()
+		if err = u.compare(ctx); err == nil {
+			err = try()
+		}
+	case restic.CodeNoRepository:
+		u.vanished()
+		if err = u.repo.Init(ctx); err == nil {
+			err = try()
+		}
+	}
+	return sum, parent, err
+}
+
+// backup runs restic once.
+func (u *unit) backup(ctx context.Context, begin time.Time, parent string, tags []string, p prepared) (restic.Summary, error) {
 	var last restic.Progress
 	return u.repo.Backup(ctx, restic.BackupRequest{
 		Source: p.folder, Parent: parent, Of: string(u.id), At: begin, Tags: tags, Excludes: p.excludes, Overlays: p.overlays,
@@ -135,8 +177,7 @@ func (u *unit) backup(ctx context.Context, begin time.Time, parent string, tags 
 	}, func(now restic.Progress) {
 		if now != last {
 			last = now
-			stalled.Reset(u.e.t.Stalled)
-			idle.Reset(slotPatience)
+			u.progressed()
 		}
 		u.mu.Lock()
 		u.done = now
@@ -144,12 +185,17 @@ func (u *unit) backup(ctx context.Context, begin time.Time, parent string, tags 
 	})
 }
 
-// parent is the snapshot that the next is compared with: the last verified one.
+// clocksDiffer is how far in the future a snapshot may be that counts as the last.
+const clocksDiffer = time.Minute
+
+// parent is the snapshot that the next is compared with: the last verified one. One
+// that was made while the clock was wrong would be that for ever.
 func (u *unit) parent() string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	now := time.Now()
 	for _, s := range slices.Backward(u.rec.Snapshots) {
-		if !s.Verified.IsZero() {
+		if !s.Verified.IsZero() && s.At.Sub(now) <= clocksDiffer {
 			return s.ID
 		}
 	}
@@ -248,34 +294,6 @@ func leftOut(rules []station.Left, sum restic.Summary) []station.Left {
 		list = append(list, station.Left{Rule: "…", Why: "More files could not be read.", Files: more})
 	}
 	return list
-}
-
-// slotPatience is how long a run may stand still before another may begin.
-const slotPatience = 30 * time.Second
-
-// slot is a place among those that run at the same time. It is given back once.
-type slot struct {
-	once chan struct{}
-	to   chan struct{}
-}
-
-func (e *Engine) slot(ctx context.Context) (*slot, error) {
-	select {
-	case e.slots <- struct{}{}:
-		s := &slot{once: make(chan struct{}, 1), to: e.slots}
-		s.once <- struct{}{}
-		return s, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (s *slot) release() {
-	select {
-	case <-s.once:
-		<-s.to
-	default:
-	}
 }
 
 var errNotWatched = errors.New("there is nothing to watch with")

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"staithe/internal/volume/restic"
@@ -20,15 +21,16 @@ const tidyAgain = 5 * time.Minute
 // snapshot or wants to read it is broken off, which restic's repositories are made
 // for, and done later.
 func (u *unit) tidy(ctx context.Context) {
-	slot, err := u.e.slot(ctx)
+	slot, err := u.slot(ctx)
 	if err != nil {
 		return
 	}
 	defer slot.release()
+	u.mu.Lock()
+	u.fresh = false
+	u.mu.Unlock()
 	if !u.turn.TryLock() { // somebody reads: that may take long, and snapshots must not wait for it
-		u.mu.Lock()
-		u.tidyAt = time.Now().Add(tidyAgain)
-		u.mu.Unlock()
+		u.tidyLater()
 		return
 	}
 	defer u.turn.Unlock()
@@ -36,50 +38,85 @@ func (u *unit) tidy(ctx context.Context) {
 	defer cancel()
 	u.mu.Lock()
 	if len(u.asked) > 0 || u.reading > 0 {
-		u.tidyAt = time.Now().Add(tidyAgain)
 		u.mu.Unlock()
+		u.tidyLater()
 		return
 	}
 	u.busy, u.yield = "prune", cancel
-	prune := time.Since(u.rec.Pruned) >= u.e.t.Prune && !u.scrubbing
+	now := time.Now()
+	prune := now.Sub(u.rec.Pruned) >= u.e.t.Prune && !u.scrubbing
+	through := prune && u.pruneOverdue(now)
 	u.mu.Unlock()
-	stop := u.yieldToChanges(ctx, cancel)
-	err = u.locked(ctx, func() error { return u.repo.Forget(ctx, u.e.o.Keep) })
-	if err == nil && prune {
-		err = u.locked(ctx, func() error { return u.repo.Prune(ctx) })
-	}
-	var list []restic.Snapshot
-	if err == nil {
-		list, err = u.repo.Snapshots(ctx)
+	stop := u.yieldToOthers(ctx, slot, through, cancel)
+	if err = u.forget(ctx); err == nil && prune {
+		err = u.prune(ctx, through)
 	}
 	stop()
-	broken := ctx.Err() != nil
-	if err == nil {
-		u.take(list)
-	}
 	u.mu.Lock()
 	u.busy, u.yield = "", nil
 	if err == nil {
-		u.rec.Forgotten = 0
-		if prune {
-			u.rec.Pruned = time.Now()
-		}
 		u.worked()
 		u.keep()
 	}
-	if err != nil && broken {
-		u.tidyAt = time.Now().Add(tidyAgain)
-	}
 	u.mu.Unlock()
-	if err != nil && !broken {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		u.tidyLater()
+	case err != nil:
+		u.tidyLater()
 		u.failed(err)
 	}
 }
 
-// yieldToChanges breaks something off when changes have waited for a time.
-func (u *unit) yieldToChanges(ctx context.Context, cancel context.CancelFunc) (stop func()) {
+func (u *unit) tidyLater() {
+	u.mu.Lock()
+	u.tidyAt = time.Now().Add(tidyAgain)
+	u.mu.Unlock()
+}
+
+// forget forgets snapshots, and sees which are left.
+func (u *unit) forget(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, u.e.t.Stalled, errStalled)
+	defer cancel()
+	err := u.locked(ctx, func() error { return u.repo.Forget(ctx, u.e.o.Keep) })
+	if err != nil {
+		return err
+	}
+	list, err := u.repo.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	u.take(list)
+	u.mu.Lock()
+	u.rec.Forgotten = 0
+	u.keep()
+	u.mu.Unlock()
+	return nil
+}
+
+// prune removes data. It has longer when it keeps no snapshot from being made.
+func (u *unit) prune(ctx context.Context, through bool) error {
+	limit := 12 * u.e.t.Stalled
+	if through {
+		limit = 2 * u.e.t.Stalled
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errStalled)
+	defer cancel()
+	err := u.locked(ctx, func() error { return u.repo.Prune(ctx) })
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.unpruned = err != nil; err == nil {
+		u.rec.Pruned = time.Now()
+	}
+	return err
+}
+
+// yieldToOthers breaks something off when changes have waited for a time, unless it
+// is to come to its end, and when other homes wait and there is no place aside.
+func (u *unit) yieldToOthers(ctx context.Context, slot *slot, through bool, cancel context.CancelFunc) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	done := make(chan struct{})
+	begun := time.Now()
 	go func() {
 		defer close(done)
 		for {
@@ -89,9 +126,9 @@ func (u *unit) yieldToChanges(ctx context.Context, cancel context.CancelFunc) (s
 			case <-time.After(time.Second):
 			}
 			u.mu.Lock()
-			waits := u.pend.any() && time.Since(u.pend.first) > yieldAfter
+			waits := !through && u.pend.any() && time.Since(latest(begun, u.pend.first)) > yieldAfter
 			u.mu.Unlock()
-			if waits {
+			if waits || slot.crowds() && !slot.aside() {
 				cancel()
 				return
 			}
@@ -103,18 +140,34 @@ func (u *unit) yieldToChanges(ctx context.Context, cancel context.CancelFunc) (s
 // scrubAgain is when a look that failed is tried again.
 const scrubAgain = time.Hour
 
+// scrubMost is how long one goes on at most, and scrubWait about how long another
+// waits with its own: one at a time is looked through.
+const (
+	scrubMost = 12 * time.Hour
+	scrubWait = 10 * time.Minute
+)
+
 // scrubPart is how much of the data a scrub reads.
 const scrubPart = "5%"
 
 // scrub begins to look at the whole repository: its structure, and a part of the
 // data. It locks nothing: snapshots go on.
-func (u *unit) scrub(ctx context.Context) {
+func (u *unit) scrub(run context.Context) {
+	place := u.e.scrubs.try()
 	u.mu.Lock()
-	u.scrubbing = true
+	if u.scrubbing = place; !place {
+		u.scrubAt = time.Now().Add(scrubWait/2 + rand.N(scrubWait))
+	}
 	u.mu.Unlock()
+	if !place {
+		return
+	}
 	u.e.work.Go(func() {
+		defer u.e.scrubs.leave()
 		u.turn.RLock()
 		defer u.turn.RUnlock()
+		ctx, cancel := context.WithTimeoutCause(run, scrubMost, errStalled)
+		defer cancel()
 		err := u.repo.Check(ctx, scrubPart)
 		u.mu.Lock()
 		u.scrubbing = false
@@ -122,7 +175,7 @@ func (u *unit) scrub(ctx context.Context) {
 		case err == nil:
 			u.rec.Scrubbed, u.rec.Damage = time.Now(), ""
 			u.keep()
-		case ctx.Err() == nil:
+		case run.Err() == nil:
 			u.log.Error("the repository could not be looked through; it is tried again", "err", err)
 			u.scrubAt = time.Now().Add(scrubAgain)
 			if restic.CodeOf(err) == restic.CodeDamaged {

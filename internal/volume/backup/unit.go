@@ -20,9 +20,11 @@ type unit struct {
 	id   station.ID
 	from source
 	repo *restic.Repo
-	log  *slog.Logger
-	stop context.CancelFunc // set while it runs; the engine's lock
-	wake chan struct{}      // holds one: look again what is to be done
+	// folders makes what the repository needs on this host, where it is not there.
+	folders func() error
+	log     *slog.Logger
+	stop    context.CancelFunc // set while it runs; the engine's lock
+	wake    chan struct{}      // holds one: look again what is to be done
 	// turn is held for reading by what reads or adds, and for writing by what removes.
 	turn sync.RWMutex
 
@@ -42,7 +44,13 @@ type unit struct {
 	failures        int
 	retry           time.Time
 	scrubbing       bool
-	tidyAt, scrubAt time.Time // not before
+	tidyAt, scrubAt time.Time     // not before
+	unpruned        bool          // pruning was broken off
+	fresh           bool          // a snapshot was made, and nothing tidied after it
+	begun           bool          // a snapshot has begun since the start
+	took            time.Duration // the last snapshot, with its wait for a place
+	long            int           // how many long runs there were in a row
+	stall           *stall        // while a snapshot is made
 	// yield ends what removes: somebody waits.
 	yield context.CancelFunc
 }
@@ -62,11 +70,12 @@ type result struct {
 var errStopped = station.Errorf(station.ErrUnavailable, "stopping", "The server is stopping; try again when it is back.")
 
 func (e *Engine) newUnit(id station.ID, from source) (*unit, error) {
-	repo, err := Repo(RepoOptions{Data: e.o.Data, Host: e.o.Host, Program: e.o.Program, Launcher: e.o.Launcher, Key: e.key, Bucket: e.o.Bucket}, id)
+	o := RepoOptions{Data: e.o.Data, Host: e.o.Host, Program: e.o.Program, Launcher: e.o.Launcher, Key: e.key, Bucket: e.o.Bucket}
+	repo, err := Repo(o, id)
 	if err != nil {
 		return nil, err
 	}
-	u := &unit{e: e, id: id, from: from, repo: repo, log: e.o.Log.With("workstation", id), wake: make(chan struct{}, 1)}
+	u := &unit{e: e, id: id, from: from, repo: repo, folders: func() error { return o.folders(id) }, log: e.o.Log.With("workstation", id), wake: make(chan struct{}, 1)}
 	if u.rec, err = u.readRecord(); err != nil {
 		return nil, err
 	}
@@ -149,31 +158,75 @@ func (u *unit) run(ctx context.Context) {
 func (u *unit) next(now time.Time) (at time.Time, do func(context.Context)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	later := func(t time.Time) time.Time {
-		if t.Before(u.retry) {
-			return u.retry
-		}
-		return t
-	}
 	if len(u.asked) > 0 {
-		return later(now), u.snapshot
+		return latest(now, u.retry), u.snapshot
 	}
 	if !u.watched {
 		return time.Time{}, nil
 	}
-	due := u.pend.due(u.e.t)
-	tidy := u.rec.Forgotten >= u.e.t.Forget || now.Sub(u.rec.Pruned) >= u.e.t.Prune && u.rec.Forgotten > 0
-	if tidy && !now.Before(u.tidyAt) && u.trouble == "" && !u.scrubbing && (due.IsZero() || due.Sub(now) > yieldAfter) {
-		return now, u.tidy
+	earlier := func(t time.Time, what func(context.Context)) {
+		if do == nil || t.Before(at) {
+			at, do = t, what
+		}
 	}
-	if scrub := latest(u.rec.Scrubbed.Add(u.e.t.Scrub), u.scrubAt); len(u.rec.Snapshots) > 0 && !u.scrubbing && (due.IsZero() || scrub.Before(due)) {
-		return later(scrub), u.scrub
+	due := u.due()
+	if t, ok := u.tidyDue(now, due); ok {
+		earlier(t, u.tidy)
 	}
-	if due.IsZero() {
-		return due, nil
+	if len(u.rec.Snapshots) > 0 && !u.scrubbing {
+		earlier(latest(latest(u.rec.Scrubbed.Add(u.e.t.Scrub), u.scrubAt), u.retry), u.scrub)
 	}
-	return later(due), u.snapshot
+	if !due.IsZero() {
+		earlier(latest(due, u.retry), u.snapshot)
+	}
+	return at, do
 }
+
+// due is when a snapshot should begin for what is pending, so that it is verified
+// within a minute also where that takes long; zero: there is no need. What is
+// blind has no quiet time to wait for. The caller holds the lock.
+func (u *unit) due() time.Time {
+	t := u.e.t
+	t.Latest = max(t.Latest-u.took, t.Latest/6)
+	if u.blind {
+		t.Quiet = 0
+	}
+	return u.pend.due(t)
+}
+
+// tidyDue is when to tidy, which is while nothing is to be stored soon. In a home
+// that is written to all the time that never is: so when it is overdue it is done
+// after a snapshot all the same. The caller holds the lock.
+func (u *unit) tidyDue(now, due time.Time) (time.Time, bool) {
+	if u.scrubbing {
+		return time.Time{}, false
+	}
+	at := u.tidyAt
+	prune := u.rec.Forgotten > 0 || u.unpruned
+	switch {
+	case u.rec.Forgotten >= u.e.t.Forget:
+	case prune:
+		at = latest(at, u.rec.Pruned.Add(u.e.t.Prune))
+	default:
+		return time.Time{}, false
+	}
+	overdue := u.rec.Forgotten >= 2*u.e.t.Forget || prune && u.pruneOverdue(now)
+	switch {
+	case due.IsZero():
+		return latest(latest(at, now), u.retry), true
+	case u.trouble != "":
+		return time.Time{}, false
+	case overdue && u.fresh && !now.Before(at):
+		return time.Time{}, true // before all that waits
+	default:
+		at = latest(at, now)
+		return at, due.Sub(at) > yieldAfter
+	}
+}
+
+// pruneOverdue says whether pruning was put off so long that it is to come to its
+// end. The caller holds the lock.
+func (u *unit) pruneOverdue(now time.Time) bool { return now.Sub(u.rec.Pruned) >= 2*u.e.t.Prune }
 
 func latest(a, b time.Time) time.Time {
 	if a.Before(b) {
@@ -187,15 +240,17 @@ func (u *unit) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		c, err := u.from.watch(ctx)
 		u.mu.Lock()
-		first := !u.watched
+		// What changed between two watches, or after a snapshot began that somebody asked
+		// for before there was one, nobody heard.
+		deaf := u.watched || u.begun
 		u.watched = true
 		if was := u.blind; err != nil && !was && ctx.Err() == nil && !errors.Is(err, errNotWatched) {
 			u.log.Warn("the home cannot be watched; snapshots are made every now and then", "err", err)
 		}
 		u.blind = err != nil
 		u.mu.Unlock()
-		if !first && u.from.wakes() {
-			u.changed(time.Now(), nil, true) // what happened between two watches
+		if deaf && u.from.wakes() {
+			u.changed(time.Now(), nil, true)
 		}
 		u.nudge()
 		wait := u.e.t.Blind
@@ -317,6 +372,9 @@ func (u *unit) with(ctx context.Context, busy string, do func(*restic.Repo) erro
 // locked does something, and when a lock is in its way, removes those of the dead
 // and does it again.
 func (u *unit) locked(ctx context.Context, do func() error) error {
+	if err := u.folders(); err != nil { // a disk may have been changed, a folder removed
+		return err
+	}
 	err := do()
 	if restic.CodeOf(err) != restic.CodeLocked {
 		return err

@@ -31,6 +31,7 @@ func (u *unit) verify(ctx context.Context, parent, id string) error {
 	var err error
 	if parent == "" {
 		err = u.repo.Ls(ctx, restic.LsRequest{Snapshot: id, NoCache: true}, func(n restic.Node) error {
+			u.progressed()
 			if n.Type == "file" && n.Exact() && n.Size <= sampleOne {
 				sample.add(file{n.Path, n.Size})
 			}
@@ -38,6 +39,7 @@ func (u *unit) verify(ctx context.Context, parent, id string) error {
 		})
 	} else {
 		err = u.repo.Diff(ctx, parent, id, false, true, func(c restic.Change) error {
+			u.progressed()
 			if !c.Folder && c.Exact() && (c.Kind == "+" || c.Kind == "M") {
 				sample.add(file{c.Path, -1})
 			}
@@ -88,6 +90,7 @@ func (u *unit) sizes(ctx context.Context, id string, files []file) (map[string]i
 		}
 	}
 	err := u.repo.Ls(ctx, q, func(n restic.Node) error {
+		u.progressed()
 		if n.Type == "file" {
 			sizes[n.Path] = n.Size
 		}
