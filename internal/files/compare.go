@@ -190,7 +190,7 @@ func (c *comparison) visit(v visited) error {
 	case !restorable(w.Kind):
 		c.done.Skipped++
 		return skipFolder(kind, nil)
-	case w.Kind != kind, kind == KindFile && !sameFile(w.Was, v.st), kind == KindSymlink && w.Target != lossy(Path(readlink(v.dir, v.name))):
+	case w.Kind != kind, kind == KindFile && (!sameFile(w.Was, v.st) || c.newerDatabase(v) || c.ofDatabase(v)), kind == KindSymlink && w.Target != lossy(Path(readlink(v.dir, v.name))):
 		d.Change = "replace"
 		c.done.Replaces++
 		if w.Kind == KindFile {

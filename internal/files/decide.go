@@ -193,6 +193,11 @@ func (d *decider) name(from, home *os.File, base string, rel Path, depth int) er
 	}
 	now, err := lstat(home, base)
 	if errors.Is(err, unix.ENOENT) {
+		if kindOf(st.Mode) == KindFile {
+			if err := d.companions(from, home, base, rel); err != nil {
+				return err
+			}
+		}
 		return d.out.Encode(step{Do: "in", Path: rel, From: rel, Ino: st.Ino})
 	}
 	if err != nil {
@@ -219,7 +224,7 @@ func (d *decider) name(from, home *os.File, base string, rel Path, depth int) er
 		}
 		defer b.Close()
 		return d.folder(a, b, rel, depth+1)
-	case kind == KindFile && st.Size == now.Size && st.Mtim == now.Mtim && st.Mode == now.Mode,
+	case kind == KindFile && st.Size == now.Size && st.Mtim == now.Mtim && st.Mode == now.Mode && !newerBeside(from, home, base),
 		kind == KindSymlink && readlink(from, base) == readlink(home, base):
 		return explain(rel, remove(d.ctx, from, base, 0)) // the same: the home keeps its own
 	case kind == KindFile:
@@ -254,33 +259,3 @@ func (d *decider) line(l PlanLine) error {
 	}
 	return nil
 }
-
-// companions takes away what SQLite keeps beside a database that is replaced, and
-// that is newer than what comes: it would write that into it.
-func (d *decider) companions(from, home *os.File, base string, rel Path) error {
-	f, _, err := openRegular(from, base)
-	if err != nil {
-		return explain(rel, err)
-	}
-	head := make([]byte, len(sqliteHead))
-	_, err = f.ReadAt(head, 0)
-	f.Close()
-	if err != nil || string(head) != sqliteHead {
-		return nil
-	}
-	for _, end := range []string{"-wal", "-journal", "-shm"} {
-		if _, err := lstat(from, base+end); err == nil {
-			continue // it is replaced, too
-		}
-		if _, err := lstat(home, base+end); err != nil {
-			continue
-		}
-		if err := d.out.Encode(step{Do: "out", Path: rel + Path(end), From: rel + Path(end)}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sqliteHead is what each SQLite database begins with.
-const sqliteHead = "SQLite format 3\x00"
