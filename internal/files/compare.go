@@ -5,7 +5,9 @@ import (
 	"errors"
 	"iter"
 	"os"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -75,6 +77,19 @@ func (h *Home) Compare(ctx context.Context, top Path, was iter.Seq2[Was, error],
 type wasHere struct {
 	Was
 	seen bool
+	// twins are those whose names differ from this one only in bytes that are no
+	// UTF-8. All of them are fetched, with their names, to see which is which.
+	twins []*wasHere
+}
+
+// next is the first of w and its twins that is not seen, or w.
+func (w *wasHere) next() *wasHere {
+	for _, t := range w.twins {
+		if w.seen && !t.seen {
+			return t
+		}
+	}
+	return w
 }
 
 type comparison struct {
@@ -107,7 +122,8 @@ func (c *comparison) take(ctx context.Context, was iter.Seq2[Was, error]) error 
 		if ours(p) {
 			continue
 		}
-		if c.was[w.Path] != nil {
+		twin := c.was[w.Path]
+		if twin != nil && !strings.ContainsRune(w.Path, utf8.RuneError) {
 			return hostile("it has a name twice")
 		}
 		if len(c.order) == wasMax {
@@ -115,8 +131,12 @@ func (c *comparison) take(ctx context.Context, was iter.Seq2[Was, error]) error 
 				"The snapshot has more than %d files there; restore a smaller folder.", wasMax)
 		}
 		here := &wasHere{Was: w}
-		c.was[w.Path] = here
 		c.order = append(c.order, here)
+		if twin != nil {
+			twin.twins = append(twin.twins, here)
+			continue
+		}
+		c.was[w.Path] = here
 	}
 	return nil
 }
@@ -137,7 +157,7 @@ func (c *comparison) look(ctx context.Context, h *Home) error {
 		return walk(ctx, dir, "", 0, c.visit, denied)
 	}
 	dir, base, err := h.place(c.top)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	if err != nil {
@@ -176,7 +196,7 @@ func (c *comparison) visit(v visited) error {
 	}
 	kind := kindOf(v.st.Mode)
 	w := c.was[lossy(v.rel)]
-	if w == nil || w.seen {
+	if w == nil {
 		d := Diff{Path: v.rel, Change: "trash", Folder: kind == KindFolder}
 		if kind == KindFile {
 			d.Size = v.st.Size
@@ -184,16 +204,19 @@ func (c *comparison) visit(v visited) error {
 		c.done.Trashes++
 		return skipFolder(kind, c.found(d))
 	}
+	unclear := w.seen || len(w.twins) > 0 // by the name
+	w = w.next()
+	first := !w.seen
 	w.seen = true
 	d := Diff{Path: v.rel, Was: w.Path, Size: w.Size, Mode: w.Mode & 0o7777, Folder: w.Kind == KindFolder}
 	switch {
 	case !restorable(w.Kind):
 		c.done.Skipped++
 		return skipFolder(kind, nil)
-	case w.Kind != kind, kind == KindFile && (!sameFile(w.Was, v.st) || c.newerDatabase(v) || c.ofDatabase(v)), kind == KindSymlink && w.Target != lossy(Path(readlink(v.dir, v.name))):
+	case unclear, w.Kind != kind, kind == KindFile && (!sameFile(w.Was, v.st) || c.newerDatabase(v) || c.ofDatabase(v)), kind == KindSymlink && w.Target != lossy(Path(readlink(v.dir, v.name))):
 		d.Change = "replace"
 		c.done.Replaces++
-		if w.Kind == KindFile {
+		if w.Kind == KindFile && first {
 			c.done.Bytes += w.Size
 		}
 		return skipFolder(kind, c.found(d))

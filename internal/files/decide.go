@@ -39,8 +39,14 @@ func (p *placement) decide(ctx context.Context) error {
 		if p.plan.Beside {
 			return p.decideBeside(tree, out)
 		}
-		d := decider{ctx: ctx, p: p, out: out}
-		if err := d.all(tree); err != nil {
+		d := decider{ctx: ctx, p: p, out: out, whole: map[string]bool{}}
+		err := p.readPlan(func(l PlanLine) error {
+			if l.Folder != "" {
+				d.whole[l.Folder] = true
+			}
+			return nil
+		})
+		if err = errors.Join(err, d.all(tree)); err != nil {
 			return err
 		}
 		return p.readPlan(func(l PlanLine) error { return d.line(l) })
@@ -126,6 +132,8 @@ type decider struct {
 	ctx context.Context
 	p   *placement
 	out *json.Encoder
+	// whole are the fetched folders with all that is in them, as in Was.
+	whole map[string]bool
 }
 
 // all begins at what was asked for: a link on the way there is the user's own.
@@ -193,7 +201,10 @@ func (d *decider) name(from, home *os.File, base string, rel Path, depth int) er
 	}
 	now, err := lstat(home, base)
 	if errors.Is(err, unix.ENOENT) {
-		if kindOf(st.Mode) == KindFile {
+		switch kindOf(st.Mode) {
+		case KindFolder:
+			return d.fresh(from, base, rel, st)
+		case KindFile:
 			if err := d.companions(from, home, base, rel); err != nil {
 				return err
 			}
@@ -205,6 +216,8 @@ func (d *decider) name(from, home *os.File, base string, rel Path, depth int) er
 	}
 	kind := kindOf(st.Mode)
 	switch {
+	case kind != kindOf(now.Mode) && kind == KindFolder:
+		return d.fresh(from, base, rel, st)
 	case kind != kindOf(now.Mode):
 	case kind == KindFolder:
 		a, err := openFolder(from, base)
@@ -235,6 +248,24 @@ func (d *decider) name(from, home *os.File, base string, rel Path, depth int) er
 	return d.out.Encode(step{Do: "in", Path: rel, From: rel, Ino: st.Ino})
 }
 
+// fresh decides about a folder that the home has not, or no longer. One that was
+// not fetched whole, because the home had it then, is not placed in part.
+func (d *decider) fresh(from *os.File, base string, rel Path, st unix.Stat_t) error {
+	whole, was := d.p.plan.Whole, lossy(rel)
+	for i := range len(was) + 1 {
+		if i == len(was) || was[i] == '/' {
+			whole = whole || d.whole[was[:i]]
+		}
+	}
+	if whole {
+		return d.out.Encode(step{Do: "in", Path: rel, From: rel, Ino: st.Ino})
+	}
+	if err := remove(d.ctx, from, base, 0); err != nil {
+		return explain(rel, err)
+	}
+	return d.out.Encode(step{Do: "gone", Path: rel, From: rel})
+}
+
 // line decides about what the plan says besides the tree.
 func (d *decider) line(l PlanLine) error {
 	top := d.p.plan.Path
@@ -243,6 +274,9 @@ func (d *decider) line(l PlanLine) error {
 		return d.out.Encode(step{Do: "out", Path: *l.Extra, From: *l.Extra})
 	case l.Path != nil && l.Mode != nil && l.Path.within(top) && !ours(*l.Path):
 		dir, base, err := d.p.home.place(*l.Path)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			return nil // removed meanwhile
+		}
 		if err != nil {
 			return err
 		}

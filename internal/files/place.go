@@ -6,11 +6,15 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"staithe/internal/station"
 )
 
 // step is one change of the home. Path is the home's, From the tree's.
 type step struct {
-	Do   string `json:"do"` // in: from the tree to the home; out: the other way; mode
+	// Do is in (from the tree to the home), out (the other way), mode, none, or
+	// gone: it cannot be done.
+	Do   string `json:"do"`
 	Path Path   `json:"path"`
 	From Path   `json:"from"`
 	// Ino is what comes in: when it is at Path, the step was done.
@@ -127,6 +131,9 @@ func (p *placement) do(ctx context.Context, tree *os.File, s step) error {
 		return p.mode(s)
 	case "none":
 		return nil
+	case "gone":
+		return station.Errorf(station.ErrConflict, "changed_meanwhile",
+			"%q was removed while the snapshot was fetched; restore it again.", shorten(s.Path))
 	}
 	treeDir, treeBase, err := p.inTree(tree, s.From)
 	if err != nil {

@@ -102,10 +102,31 @@ func (b *bench) fetched(snapshot, id string, plan Plan, exact bool) Compared {
 		case "mode":
 			_ = out.Encode(PlanLine{Path: &d.Path, Mode: &d.Mode})
 		default:
-			copied(d.Path)
+			if d.Folder {
+				_ = out.Encode(PlanLine{Folder: d.Was})
+			}
+			for _, p := range named(b.t, snapshot, d.Was) {
+				copied(p)
+			}
 		}
 	}
 	return done
+}
+
+// named are the paths below dir that a snapshot's listing has as was: of names
+// that are not UTF-8 there may be more than one.
+func named(t *testing.T, dir, was string) (out []Path) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
+		if rel, _ := filepath.Rel(dir, p); lossy(Path(rel)) == was {
+			out = append(out, Path(rel))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func must[T any](v T, err error) T {

@@ -19,7 +19,7 @@ import (
 // restore-ID, until it is placed:
 //
 //	tree/…    what was fetched, by its path from the home's top
-//	plan      what is to be done: a Plan, then a line for each of Extras and Modes
+//	plan      what is to be done: a Plan, then PlanLines
 //	steps     each step of it, written whole before the first is done
 //	state     how far it is: a placing
 //	back      the steps of undoing it
@@ -42,14 +42,19 @@ type Plan struct {
 	Path   Path   `json:"path"` // what was asked for
 	Beside bool   `json:"beside,omitempty"`
 	Label  string `json:"label"` // of a moment, in words, for names
+	// Whole: all that the snapshot has at Path was fetched; else what differed then,
+	// and Folders say which of the tree's folders have all that is in them.
+	Whole bool `json:"whole,omitempty"`
 }
 
 // PlanLine is one thing more that the placing does: an extra of the home that
-// goes to the trash, or a mode.
+// goes to the trash, or a mode; or a folder that was fetched whole, as in Was.
 type PlanLine struct {
-	Extra *Path   `json:"extra,omitempty"`
-	Path  *Path   `json:"path,omitempty"`
-	Mode  *uint32 `json:"mode,omitempty"`
+	Extra  *Path  `json:"extra,omitempty"`
+	Folder string `json:"folder,omitempty"`
+
+	Path *Path   `json:"path,omitempty"`
+	Mode *uint32 `json:"mode,omitempty"`
 }
 
 // Placed says how a restore's placing went.

@@ -51,6 +51,8 @@ func (p *placement) reverse(tree *os.File, s step) step {
 	switch s.Do {
 	case "mode":
 		return step{Do: "mode", Path: s.Path, Mode: s.Was}
+	case "gone":
+		return step{Do: "none", Path: s.Path, From: s.From}
 	case "in":
 		back := step{Do: "out", Path: s.Path, From: s.From}
 		if dir, base, err := openBelow(tree, s.From); err == nil {

@@ -277,13 +277,18 @@ func below(p string, folders map[string]bool) bool {
 func (l *looked) plan(q station.RestoreRequest, label string) ([]byte, error) {
 	var b bytes.Buffer
 	out := json.NewEncoder(&b)
-	err := out.Encode(files.Plan{Path: l.path, Beside: q.Where == "beside", Label: label})
+	_, whole := l.runs()
+	err := out.Encode(files.Plan{Path: l.path, Beside: q.Where == "beside", Label: label, Whole: whole})
 	for _, d := range l.diffs {
 		switch d.Change {
 		case "trash":
 			err = errors.Join(err, out.Encode(files.PlanLine{Extra: &d.Path}))
 		case "mode":
 			err = errors.Join(err, out.Encode(files.PlanLine{Path: &d.Path, Mode: &d.Mode}))
+		case "add", "replace":
+			if d.Folder {
+				err = errors.Join(err, out.Encode(files.PlanLine{Folder: d.Was}))
+			}
 		}
 	}
 	return b.Bytes(), err

@@ -125,15 +125,10 @@ func (m *Manager) fetch(ctx context.Context, j *job, l *looked) error {
 
 // restic runs restic for all that is to be fetched, bounded by what was listed.
 func (m *Manager) restic(ctx context.Context, j *job, l *looked, dir string) error {
-	runs := [][]string{{string(l.path)}}
-	if l.path.Home() {
-		runs = [][]string{nil}
-	}
 	limit, names := l.whole, l.names
-	if l.diffs != nil {
-		if some, ok := split(l.includes()); ok {
-			runs, limit = some, l.compared.Bytes
-		}
+	runs, whole := l.runs()
+	if !whole {
+		limit = l.compared.Bytes
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -164,6 +159,20 @@ func (m *Manager) restic(ctx context.Context, j *job, l *looked, dir string) err
 		return cause
 	}
 	return err
+}
+
+// runs are the paths that each run of restic fetches. whole: it is all below the
+// path.
+func (l *looked) runs() (runs [][]string, whole bool) {
+	if l.diffs != nil {
+		if some, ok := split(l.includes()); ok {
+			return some, false
+		}
+	}
+	if l.path.Home() {
+		return [][]string{nil}, true
+	}
+	return [][]string{{string(l.path)}}, true
 }
 
 // split makes runs of paths; false: there are too many.
