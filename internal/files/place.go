@@ -1,7 +1,9 @@
 package files
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 
@@ -48,7 +50,8 @@ func (h *Home) Place(ctx context.Context, id string) (Placed, error) {
 }
 
 // Undo takes back what Place did, or goes on with that: what was replaced is in
-// its place again, and what had replaced it is in the trash.
+// its place again, and what had replaced it is in the trash. What could not be
+// taken back (Failed) is in the trash, too; Undo again tries just that again.
 func (h *Home) Undo(ctx context.Context, id string) (Placed, error) {
 	h.placing.Lock()
 	defer h.placing.Unlock()
@@ -57,10 +60,16 @@ func (h *Home) Undo(ctx context.Context, id string) (Placed, error) {
 		return Placed{}, err
 	}
 	defer p.close()
-	if p.now.Phase == PhasePlaced || p.now.Phase == PhasePlacing { // or as far as it came
-		if err := p.decideBack(ctx); err != nil {
-			return p.now, err
-		}
+	switch {
+	case p.now.Phase == PhasePrepared: // nothing was changed
+		return p.now, p.finish(ctx, PhaseUndone)
+	case p.now.Phase == PhasePlaced, p.now.Phase == PhasePlacing: // or as far as it came
+		err = p.decideBack(ctx)
+	case p.now.Phase == PhaseUndone && p.now.Failed > 0:
+		err = p.againBack()
+	}
+	if err != nil {
+		return p.now, err
 	}
 	if p.now.Phase == PhaseUndoing {
 		err = p.run(ctx, backName, PhaseUndone)
@@ -82,8 +91,26 @@ func (p *placement) run(ctx context.Context, name, then string) error {
 	if p.wasPutAway() {
 		return p.finish(ctx, then)
 	}
+	err = p.write(failedName, func(w *bufio.Writer) error { return p.steps(ctx, tree, name, json.NewEncoder(w)) })
+	if err != nil {
+		return err
+	}
+	if err := unix.Syncfs(int(tree.Fd())); err != nil {
+		return explain(stagingDir, err)
+	}
+	if err := p.prune(name); err != nil {
+		return err
+	}
+	if err := p.putAway(ctx, tree); err != nil {
+		return err
+	}
+	return p.finish(ctx, then)
+}
+
+// steps does all steps of a file, and writes down those that could not be done.
+func (p *placement) steps(ctx context.Context, tree *os.File, name string, failed *json.Encoder) error {
 	p.now.Placed, p.now.Failed, p.now.Why = 0, 0, ""
-	err = lines(p, name, func(s step) error {
+	return lines(p, name, func(s step) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -98,21 +125,8 @@ func (p *placement) run(ctx context.Context, name, then string) error {
 		if p.now.Failed++; p.now.Why == "" {
 			p.now.Why = explain(s.Path, err).Error()
 		}
-		return nil
+		return failed.Encode(s)
 	})
-	if err != nil {
-		return err
-	}
-	if err := unix.Syncfs(int(tree.Fd())); err != nil {
-		return explain(stagingDir, err)
-	}
-	if err := p.prune(name); err != nil {
-		return err
-	}
-	if err := p.putAway(ctx, tree); err != nil {
-		return err
-	}
-	return p.finish(ctx, then)
 }
 
 // finish ends a run whose tree is put away.

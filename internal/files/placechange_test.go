@@ -109,3 +109,61 @@ func TestCompareBelowAFile(t *testing.T) {
 	_, err := b.Compare(t.Context(), "a/b", was(t, snapshot, "a/b"), func(Diff) error { return nil })
 	want(t, err, "not_a_folder")
 }
+
+// An undo that something was in the way of can be tried again, and then does only
+// what it could not.
+func TestUndoAgain(t *testing.T) {
+	b := newBench(t)
+	snapshot := t.TempDir()
+	b.put("x/a", "old a")
+	b.put("y/b", "old b")
+	_ = exec.Command("cp", "-a", b.dir+"/.", snapshot).Run()
+	b.put("x/a", "newer a")
+	b.put("y/b", "newer b")
+	b.put("y/extra", "extra")
+	b.fetched(snapshot, "r", Plan{Path: ".", Label: "x"}, true)
+	if placed, err := b.Place(t.Context(), "r"); err != nil || placed.Failed > 0 {
+		t.Fatalf("%+v %v", placed, err)
+	}
+	_ = os.RemoveAll(filepath.Join(b.dir, "x"))
+	b.put("x", "in the way")
+	undone, err := b.Undo(t.Context(), "r")
+	if err != nil || undone.Failed != 1 || undone.Placed != 2 || undone.Why == "" || b.get("y/b") != "newer b" || b.get("y/extra") != "extra" {
+		t.Fatalf("%+v %v", undone, err)
+	}
+	if at := b.inTrash("newer a"); len(at) != 1 {
+		t.Errorf("what could not be taken back is at %q", at)
+	}
+	if again, err := b.Undo(t.Context(), "r"); err != nil || again.Failed != 1 || again.Why != undone.Why {
+		t.Errorf("%+v %v", again, err)
+	}
+	_ = os.Remove(filepath.Join(b.dir, "x"))
+	_ = os.Remove(filepath.Join(b.dir, "y/extra"))
+	b.put("y/b", "edited since")
+	again, err := b.Undo(t.Context(), "r")
+	if err != nil || again.Failed > 0 || again.Phase != PhaseUndone || b.get("x/a") != "newer a" || b.get("y/b") != "edited since" {
+		t.Fatalf("%+v %v", again, err)
+	}
+	if _, err := os.Lstat(filepath.Join(b.dir, "y/extra")); err == nil {
+		t.Error("what was taken back and deleted since is there again")
+	}
+	if last, err := b.Undo(t.Context(), "r"); err != nil || last != again {
+		t.Errorf("%+v %v", last, err)
+	}
+}
+
+// An undo of what was only fetched changes nothing, and keeps nothing.
+func TestUndoOfWhatWasOnlyFetched(t *testing.T) {
+	b := newBench(t)
+	snapshot := t.TempDir()
+	b.put("a", "old")
+	_ = exec.Command("cp", "-a", b.dir+"/.", snapshot).Run()
+	b.put("a", "newer")
+	b.fetched(snapshot, "r", Plan{Path: "a", Label: "x"}, false)
+	if undone, err := b.Undo(t.Context(), "r"); err != nil || undone.Phase != PhaseUndone || b.get("a") != "newer" {
+		t.Errorf("%+v %v", undone, err)
+	}
+	if _, err := os.Lstat(filepath.Join(b.dir, string(stagingDir), "restore-r", treeName)); err == nil {
+		t.Error("what was fetched stays")
+	}
+}

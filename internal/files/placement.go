@@ -23,6 +23,7 @@ import (
 //	steps     each step of it, written whole before the first is done
 //	state     how far it is: a placing
 //	back      the steps of undoing it
+//	failed    those of the last run that could not be done
 //
 // Each step is one rename, or none: a file is the old one or the new one, and a
 // step that was done is seen to be. So placing that was cut off goes on by doing
@@ -34,6 +35,7 @@ const (
 	planName      = "plan"
 	stepsName     = "steps"
 	backName      = "back"
+	failedName    = "failed"
 	stateName     = "state"
 )
 

@@ -46,6 +46,21 @@ func (p *placement) decideBack(ctx context.Context) error {
 	return p.keep()
 }
 
+// againBack brings what could not be taken back from the trash, and makes that
+// what is to be done. It is not done to what was taken back: the person has gone on
+// with that.
+func (p *placement) againBack() error {
+	if err := p.fetchBack(); err != nil {
+		return err
+	}
+	err := unix.Renameat(int(p.dir.Fd()), failedName, int(p.dir.Fd()), backName)
+	if err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: it was cut off behind this
+		return explain(stagingDir, err)
+	}
+	p.now.Phase, p.now.Trashed, p.now.Whole = PhaseUndoing, "", false
+	return p.keep()
+}
+
 // reverse is the step that takes s back, as things are now.
 func (p *placement) reverse(tree *os.File, s step) step {
 	switch s.Do {
