@@ -15,12 +15,13 @@ type Snapshot struct {
 }
 
 // Left is something of the home that snapshots do not hold, by a rule that the
-// person can see.
+// person can see, or because it failed.
 type Left struct {
-	Rule  string `json:"rule" doc:"The pattern"`
-	Why   string `json:"why"`
-	Bytes int64  `json:"bytes" doc:"What it matches now"`
-	Files int64  `json:"files"`
+	Rule   string `json:"rule" doc:"The pattern"`
+	Why    string `json:"why"`
+	Bytes  int64  `json:"bytes" doc:"What it matches now"`
+	Files  int64  `json:"files"`
+	Failed bool   `json:"failed,omitempty" doc:"By no rule: it could not be read, or not as of one moment"`
 }
 
 // BackupState is how safe a home is at this moment.

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { Rate, restWords } from '../src/lib/files/rate'
 import { byDay } from '../src/lib/files/timeline'
-import type { BackupState, Snapshot } from '../src/lib/files/types'
-import { ago, ahead, modeWords, progressOf, safety } from '../src/lib/files/words'
+import type { BackupState, Restore, Snapshot } from '../src/lib/files/types'
+import { ago, ahead, leftWords, modeWords, progressOf, restoreWords, safety } from '../src/lib/files/words'
 
 const now = new Date(2026, 5, 15, 12, 0, 0).getTime()
 const before = (s: number) => new Date(now - s * 1000).toISOString()
@@ -60,10 +60,49 @@ describe('how safe the home is', () => {
     expect(safety(state({ pending_files: -1 }), now).more[0]).toBe('How many files changed since is not known yet.')
     expect(safety(state({ verified_at: before(86_400) }), now).more).toContain('The repository was last verified yesterday.')
   })
+  it('does not say that all is safe while files cannot be read', () => {
+    const left_out = [
+      { rule: '.cache/*', why: 'Programs make their caches again.', bytes: 0, files: 2 },
+      { rule: 'key', why: 'It could not be read: permission denied.', bytes: 0, files: 1, failed: true },
+      { rule: '…', why: 'More files could not be read.', bytes: 0, files: 30, failed: true },
+    ]
+    expect(say({ safe_at: before(12), left_out })).toBe('waiting: Safe 12 s ago but 31 files')
+    const { more } = safety(state({ safe_at: before(12), left_out }), now)
+    expect(more[0]).toBe('Every other change is in a verified snapshot. 31 files could not be backed up as they are: see below.')
+    expect(leftWords({ left_out })).toBe('Not in snapshots: 33 files, 0 bytes; 31 files by no rule')
+    expect(say({ safe_at: before(12), left_out: left_out.slice(0, 1) })).toBe('good: Safe 12 s ago')
+    expect(leftWords({ left_out: left_out.slice(0, 1) })).toBe('Not in snapshots: 2 files, 0 bytes')
+  })
   it('knows how far it is', () => {
     expect(progressOf({})).toBe(null)
     expect(progressOf({ done_bytes: 999, total_bytes: 1000 })).toBe(99)
     expect(progressOf({ done_bytes: 2000, total_bytes: 1000 })).toBe(100)
+  })
+})
+
+describe('a restore', () => {
+  const say = (more: Partial<Restore>) =>
+    restoreWords(
+      {
+        id: '1', snapshot: 's', request: { path: 'docs', where: 'in_place' }, state: 'done', started_at: before(60),
+        done_bytes: 0, total_bytes: 0, undo: false, ...more,
+      },
+      now,
+    )
+  it('is not called undone when it is so in part only', () => {
+    expect(say({ state: 'undone' })).toEqual({ text: 'The restore of docs was undone.', bad: false })
+    expect(say({ state: 'undone', trouble: '2 could not be taken back.' })).toEqual({
+      text: 'The restore of docs was undone in part only. 2 could not be taken back.',
+      bad: true,
+    })
+  })
+  it('says what went wrong, also when it is done', () => {
+    expect(say({})).toEqual({ text: 'docs was restored in its place, 1 min ago', bad: false })
+    expect(say({ trouble: '1 of 9 could not be put in place.' })).toEqual({
+      text: 'docs was restored in its place, 1 min ago. 1 of 9 could not be put in place.',
+      bad: true,
+    })
+    expect(say({ state: 'failed', trouble: 'No room.' }).text).toBe('docs was not restored, 1 min ago: No room.')
   })
 })
 

@@ -70,7 +70,7 @@ func (h *homeSource) prepare(ctx context.Context) (prepared, error) {
 	}
 	if err != nil {
 		h.engine.o.Log.Warn("databases are in the snapshot as they are on the disk", "workstation", h.ws.ID, "err", err)
-		p.left = append(p.left, station.Left{Rule: "*", Why: "Databases in use could not be copied first: in the snapshot they are as they were on the disk."})
+		p.left = append(p.left, station.Left{Rule: "*", Failed: true, Why: "Databases in use could not be copied first: in the snapshot they are as they were on the disk."})
 	}
 	p.add(lines, copies)
 	h.mu.Lock()
@@ -127,7 +127,7 @@ func (p *prepared) add(lines []capture.Line, copies string) {
 			}
 		case l.Why != "" && len(p.left) < leftMax:
 			why := strings.ToValidUTF8(l.Why[:min(len(l.Why), 300)], "\uFFFD")
-			p.left = append(p.left, station.Left{Rule: strings.ToValidUTF8(string(l.Path), "\uFFFD"), Files: 1,
+			p.left = append(p.left, station.Left{Rule: strings.ToValidUTF8(string(l.Path), "\uFFFD"), Files: 1, Failed: true,
 				Why: "A database that is in the snapshot as it was on the disk, which may be between two moments: " + why + "."})
 		}
 	}

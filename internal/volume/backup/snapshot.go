@@ -287,11 +287,11 @@ func leftOut(rules []station.Left, sum restic.Summary) []station.Left {
 		case len(list) >= len(rules)+most:
 			more++
 		default:
-			list = append(list, station.Left{Rule: f.Path, Why: "It could not be read: " + f.Why + ".", Files: 1})
+			list = append(list, station.Left{Rule: f.Path, Why: "It could not be read: " + f.Why + ".", Files: 1, Failed: true})
 		}
 	}
 	if more > 0 {
-		list = append(list, station.Left{Rule: "…", Why: "More files could not be read.", Files: more})
+		list = append(list, station.Left{Rule: "…", Why: "More files could not be read.", Files: more, Failed: true})
 	}
 	return list
 }

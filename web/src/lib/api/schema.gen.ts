@@ -1349,6 +1349,8 @@ export interface components {
              * @description What it matches now
              */
             bytes: number;
+            /** @description By no rule: it could not be read, or not as of one moment */
+            failed?: boolean;
             /** Format: int64 */
             files: number;
             /** @description The pattern */

@@ -17,7 +17,8 @@ export const backups = {
   contentURL: (snapshot: string, path: string) => `/api/v1${snap(snapshot)}/content${at(path)}`,
   archiveURL: (snapshot: string, path: string, format: 'tar' | 'zip') =>
     `/api/v1${snap(snapshot)}/archive${query({ path, format })}`,
-  preview: (snapshot: string, what: RestoreRequest) => request<RestorePreview>('POST', `${snap(snapshot)}/preview`, what),
+  preview: (snapshot: string, what: RestoreRequest, signal: AbortSignal) =>
+    request<RestorePreview>('POST', `${snap(snapshot)}/preview`, what, signal),
   restore: (snapshot: string, what: RestoreRequest) => request<Restore>('POST', `${snap(snapshot)}/restores`, what),
   restores: () => request<Restore[]>('GET', RESTORES),
   restoreState: (id: string) => request<Restore>('GET', `${RESTORES}/${encodeURIComponent(id)}`),

@@ -1,6 +1,7 @@
 // Times, modes and the state of backups in words.
 import { size, span } from '$lib/state/class-words'
-import type { BackupState } from './types'
+import { baseOf, HOME, shownText } from './names'
+import type { BackupState, Restore } from './types'
 
 const DAY_S = 86_400
 
@@ -98,7 +99,8 @@ export function safety(state: BackupState, now: number): Safety {
     const why = state.off || 'Snapshots are not made on this server.'
     return { tone: 'bad', text: 'Backups are off', short: 'Off', more: [why] }
   }
-  const more = [pendingSentence(state.pending_files)]
+  const lost = failedFiles(state)
+  const more = [pendingSentence(state.pending_files, lost)]
   const busy = state.busy ? BUSY[state.busy] : undefined
   if (busy) more.unshift(busy[1])
   if (state.verified_at) more.push(`The repository was last verified ${ago(state.verified_at, now)}.`)
@@ -117,13 +119,48 @@ export function safety(state: BackupState, now: number): Safety {
     return { tone: 'waiting', text: text + safe + pending, short: text, more }
   }
   if (!state.safe_at) return { tone: 'waiting', text: `Not safe yet${pending}`, short: 'Not safe yet', more }
+  if (lost > 0) {
+    return { tone: 'waiting', text: `Safe ${ago(state.safe_at, now)} but ${count(lost, 'file')}${pending}`, short: 'Not all safe', more }
+  }
   return { tone: 'good', text: `Safe ${ago(state.safe_at, now)}${pending}`, short: 'Safe', more }
 }
 
-function pendingSentence(pending: number): string {
-  if (pending < 0) return 'How many files changed since is not known yet.'
-  if (pending === 0) return 'Every change is in a verified snapshot.'
-  return `${count(pending, 'file')} changed since.`
+/** How many files the last snapshot should hold and does not, or not as they were at one moment. */
+export function failedFiles({ left_out: all }: Pick<BackupState, 'left_out'>): number {
+  return all.reduce((sum, { failed, files }) => (failed ? sum + Math.max(1, files) : sum), 0)
+}
+
+function pendingSentence(pending: number, lost: number): string {
+  const but = lost > 0 ? ` ${count(lost, 'file')} could not be backed up as ${lost === 1 ? 'it is' : 'they are'}: see below.` : ''
+  if (pending < 0) return `How many files changed since is not known yet.${but}`
+  if (pending === 0) return lost > 0 ? `Every other change is in a verified snapshot.${but}` : 'Every change is in a verified snapshot.'
+  return `${count(pending, 'file')} changed since.${but}`
+}
+
+/** What snapshots do not hold, in sum. */
+export function leftWords({ left_out: all }: Pick<BackupState, 'left_out'>): string {
+  const files = all.reduce((sum, left) => sum + left.files, 0)
+  const bytes = all.reduce((sum, left) => sum + left.bytes, 0)
+  const failed = failedFiles({ left_out: all })
+  return `Not in snapshots: ${count(files, 'file')}, ${size(bytes)}${failed > 0 ? `; ${count(failed, 'file')} by no rule` : ''}`
+}
+
+/** What became of a restore. */
+export function restoreWords(r: Restore, now: number): { text: string; bad: boolean } {
+  const what = r.request.path === HOME ? 'The home' : shownText(baseOf(r.request.path))
+  const from = ago(r.started_at, now)
+  const trouble = r.trouble ? ` ${r.trouble}` : ''
+  switch (r.state) {
+    case 'running':
+      return { text: `${what} is being restored: ${size(r.done_bytes)}${r.total_bytes ? ` of ${size(r.total_bytes)}` : ''}`, bad: false }
+    case 'failed':
+      return { text: `${what} was not restored, ${from}:${trouble}`, bad: true }
+    case 'undone':
+      if (r.undo || trouble) return { text: `The restore of ${what} was undone in part only.${trouble}`, bad: true }
+      return { text: `The restore of ${what} was undone.`, bad: false }
+    case 'done':
+      return { text: `${what} was restored ${r.into ? `as ${shownText(r.into)}` : 'in its place'}, ${from}${trouble && `.${trouble}`}`, bad: trouble !== '' }
+  }
 }
 
 /** When it comes: "in 40 s". */
