@@ -30,7 +30,8 @@ type job struct {
 	line     func([]byte)       // each line of that
 	said     func(retry string) // with why, when it tries something again
 	usage    *time.Duration
-	most     int64 // bytes of a file that it writes; 0: any
+	most     int64  // bytes of a file that it writes; 0: any
+	into     string // where else than to the repository it writes, in words
 }
 
 // run runs restic to its end.
@@ -82,7 +83,7 @@ func (r *Repo) run(ctx context.Context, j job) error {
 	if errors.As(err, &exit) {
 		code = exit.ExitCode()
 	}
-	return r.explain(code, errs.text(), err)
+	return r.explain(code, errs.text(), j.into, err)
 }
 
 // lineWriter cuts what is written into lines.

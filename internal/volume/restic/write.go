@@ -1,6 +1,7 @@
 package restic
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -169,6 +170,8 @@ type RestoreRequest struct {
 	// Into is an empty folder of the host, out of users' reach. What is restored is
 	// in it under "home" (Top).
 	Into string
+	// Place is what people are told of where that is; "": this server's disk.
+	Place string
 	// Paths are what to restore, from the top; none: all. Whoever has a path with
 	// bytes that are not UTF-8 gives them as they are.
 	Paths   []string
@@ -198,7 +201,7 @@ func (r *Repo) Restore(ctx context.Context, q RestoreRequest) (Restored, error) 
 	for _, p := range q.Paths {
 		args = append(args, "--include", Pattern(p))
 	}
-	err := r.run(ctx, job{args: args, usage: &got.CPU, most: q.Most,
+	err := r.run(ctx, job{args: args, usage: &got.CPU, most: q.Most, into: cmp.Or(q.Place, "this server's disk"),
 		binds: []jail.Bind{{From: q.Into, To: inside, Write: true}},
 		caps:  []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID}})
 	return got, err
