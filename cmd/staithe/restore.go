@@ -33,7 +33,8 @@ database, and every user's home. FROM is s3://BUCKET/PREFIX, with the store and
 its credentials in S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and so on,
 or a folder with the repositories. The key is that of the old server's
 backup.key, in the file --key-file or in STAITHE_BACKUP_KEY. Run it again if it
-was cut off: it goes on.`,
+was cut off: it goes on. When a home cannot be brought the others still are, and
+no server starts until it is, or until you do without it: --without USER.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	var q restoreFlags
@@ -44,6 +45,7 @@ was cut off: it goes on.`,
 	f.BoolVar(&q.yes, "yes", false, "do not ask")
 	f.StringVar(&q.undo, "undo", "", "take back the restore of this `id`")
 	f.StringVar(&q.from, "from", "", "restore a whole server from `s3://BUCKET/PREFIX` or a folder")
+	f.StringArrayVar(&q.without, "without", nil, "with --from: do without the home of this `user`; can be given more than once")
 	f.StringVar(&q.keyFile, "key-file", "", "with --from: the `file` with the old server's backup key")
 	loader := configFlags(c)
 	hideSettings(c)
@@ -53,6 +55,9 @@ was cut off: it goes on.`,
 				return station.Errorf(station.ErrInvalid, "bad_usage", "--from restores a whole server; give no PATH, --in-place or --undo with it.")
 			}
 			return restoreServer(cmd.Context(), loader, q, cmd.OutOrStdout())
+		}
+		if len(q.without) > 0 {
+			return station.Errorf(station.ErrInvalid, "bad_usage", "--without is for --from, which restores a whole server.")
 		}
 		a, err := connect()
 		if err != nil {
@@ -85,6 +90,7 @@ func hideSettings(c *cobra.Command) {
 type restoreFlags struct {
 	snapshot, undo, from, keyFile string
 	inPlace, exact, yes           bool
+	without                       []string
 }
 
 // restorer restores as a person.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"staithe/internal/config"
 	"staithe/internal/restore"
 	"staithe/internal/station"
+	objects "staithe/internal/transfer/bucket"
 	"staithe/internal/volume/jail"
 	"staithe/internal/volume/restic"
 )
@@ -35,6 +37,11 @@ func restoreServer(ctx context.Context, loader *config.Loader, q restoreFlags, o
 	from := restore.Source{Folder: folder}
 	if folder == "" {
 		from.Bucket = bucket(cfg)
+		from.Holds = func(ctx context.Context, under string) (bool, error) {
+			s := cfg.S3
+			return objects.Any(ctx, objects.Place{Endpoint: s.Endpoint, Bucket: s.Bucket, Prefix: path.Join(s.Prefix, under) + "/",
+				AccessKey: s.AccessKey, SecretKey: s.SecretKey, Region: s.Region, PathStyle: s.PathStyle})
+		}
 	}
 	if from.Key, err = backupKey(q.keyFile); err != nil {
 		return err
@@ -61,7 +68,7 @@ func restoreServer(ctx context.Context, loader *config.Loader, q restoreFlags, o
 	defer remove()
 	from.Launcher = launcher
 	live := out == io.Writer(os.Stdout) && term.IsTerminal(int(os.Stdout.Fd()))
-	whole := restore.Whole{Data: cfg.Data, From: from,
+	whole := restore.Whole{Data: cfg.Data, From: from, Without: q.without,
 		Say: func(format string, args ...any) {
 			if live {
 				fmt.Fprint(out, "\r\x1b[K")

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"staithe/internal/station"
 	"staithe/internal/volume/restic"
 )
@@ -32,6 +34,9 @@ type Source struct {
 	Key      string
 	Bucket   restic.Bucket // none: Folder
 	Folder   string        // with the repositories: server, and one by each workstation's id
+	// Holds says whether there is anything in the bucket below a path (from its
+	// prefix); with a bucket it is required.
+	Holds func(ctx context.Context, path string) (bool, error)
 }
 
 // place is the source in words, without credentials.
@@ -48,6 +53,8 @@ type Whole struct {
 	From Source
 	// Snapshot of the server's own repository; empty: the newest.
 	Snapshot string
+	// Without are the users (names) whose homes need not come.
+	Without []string
 	// Say tells the person a line of what is done.
 	Say func(format string, args ...any)
 	// Tell tells how much of a home is there; called a few times a second.
@@ -59,6 +66,9 @@ type mark struct {
 	From     string    `json:"from"`
 	Snapshot string    `json:"snapshot"` // of the server's own; empty: not known yet
 	Began    time.Time `json:"began_at"`
+	// Homes are those that are there, or the last one begun: when their snapshots
+	// were made.
+	Homes map[station.ID]time.Time `json:"homes"`
 }
 
 // Restore does it, or goes on with what was cut off. What is done is not done
@@ -72,20 +82,13 @@ func (s *Whole) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	missing, err := s.homes(ctx, manifest)
-	if err != nil {
+	if err := s.homes(ctx, manifest, &m); err != nil {
 		return err
 	}
 	if err := s.finish(); err != nil {
 		return err
 	}
-	s.Say("The server is as it was at %s (staithe %s).", manifest.At.Local().Format("2006-01-02 15:04:05"), manifest.Version)
-	for _, w := range missing {
-		s.Say("%s has no home: there is no snapshot of it.", w.User)
-	}
-	for _, i := range manifest.Images {
-		s.Say("The image %s is not kept in backups; import it again, from %s.", i.Name, i.Source)
-	}
+	s.tell(manifest, m)
 	return nil
 }
 
@@ -101,6 +104,10 @@ func (s *Whole) begin() (mark, error) {
 		if m.From != s.From.place() {
 			return m, station.Errorf(station.ErrConflict, "other_restore",
 				"%s is being restored from %s; go on with that, or choose another, empty directory with --data.", s.Data, m.From)
+		}
+		if !strings.HasPrefix(m.Snapshot, s.Snapshot) {
+			return m, station.Errorf(station.ErrConflict, "other_restore",
+				"%s is being restored from the server's snapshot %.8s; go on without --snapshot, or choose another, empty directory with --data.", s.Data, m.Snapshot)
 		}
 		s.Say("Going on with what was begun at %s.", m.Began.Local().Format("2006-01-02 15:04"))
 		return m, nil
@@ -161,7 +168,25 @@ func whole(path string, b []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return errors.Join(os.Rename(path+".new", path), syncFolder(filepath.Dir(path)))
+}
+
+// syncFolder brings a folder's names to the disk.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// syncAll brings all of the file system that a folder is on to the disk.
+func syncAll(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
 // open opens one of the repositories.
@@ -228,8 +253,11 @@ func (s *Whole) fetchOwn(ctx context.Context, m *mark) (at time.Time, err error)
 	if err := fresh(into); err != nil {
 		return at, err
 	}
-	if _, err := r.Restore(ctx, restic.RestoreRequest{Snapshot: snap.Long, Into: into}); err != nil {
+	if _, err := r.Restore(ctx, restic.RestoreRequest{Snapshot: snap.Long, Into: into, Place: s.Data}); err != nil {
 		return at, err
+	}
+	if err := syncAll(into); err != nil {
+		return at, fmt.Errorf("bring what was fetched to the disk: %w", err)
 	}
 	if err := os.RemoveAll(s.own()); err != nil {
 		return at, fmt.Errorf("make room for the server's own: %w", err)
@@ -275,70 +303,6 @@ func fresh(dir string) error {
 	return nil
 }
 
-// homes brings every home that is not there yet. missing are those of which there
-// is no snapshot.
-func (s *Whole) homes(ctx context.Context, m Manifest) (missing []Of, err error) {
-	if err := os.MkdirAll(filepath.Join(s.Data, homesDir), 0o700); err != nil {
-		return nil, fmt.Errorf("make the homes' folder: %w", err)
-	}
-	for n, w := range m.Workstations {
-		if _, err := os.Lstat(filepath.Join(s.Data, homesDir, string(w.ID))); err == nil {
-			continue // it was brought before
-		}
-		s.Say("Home of %s (%d of %d)", w.User, n+1, len(m.Workstations))
-		err := s.home(ctx, w)
-		if errors.Is(err, station.ErrNotFound) {
-			missing = append(missing, w)
-			continue
-		}
-		if err != nil {
-			return missing, fmt.Errorf("the home of %s: %w", w.User, err)
-		}
-	}
-	return missing, nil
-}
-
-func (s *Whole) home(ctx context.Context, w Of) error {
-	r, err := s.open(string(w.ID))
-	if err != nil {
-		return notThere(err)
-	}
-	snap, err := newest(ctx, r, "")
-	if err != nil {
-		return notThere(err)
-	}
-	// Beside the homes: the rename that makes it one is on the same file system.
-	into := filepath.Join(s.Data, homesDir, ".new-"+string(w.ID))
-	if err := fresh(into); err != nil {
-		return err
-	}
-	watching, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		watch(watching, into, func(bytes, files int64) { s.Tell(w.User, bytes, files) })
-	}()
-	_, err = r.Restore(ctx, restic.RestoreRequest{Snapshot: snap.Long, Into: into})
-	stop()
-	<-done
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(filepath.Join(into, strings.TrimPrefix(restic.Top, "/")), filepath.Join(s.Data, homesDir, string(w.ID))); err != nil {
-		return fmt.Errorf("take what was fetched: %w", err)
-	}
-	return os.RemoveAll(into)
-}
-
-// notThere says that a home has no repository: its user had none yet.
-func notThere(err error) error {
-	p, ok := errors.AsType[*station.Problem](err)
-	if ok && p.Code == restic.CodeNoRepository || errors.Is(err, fs.ErrNotExist) {
-		return station.Errorf(station.ErrNotFound, "no_snapshot", "There is no snapshot of this home.").Because(err)
-	}
-	return err
-}
-
 // finish gives the server's own files their places, the mark's end last.
 func (s *Whole) finish() error {
 	var err error
@@ -352,7 +316,16 @@ func (s *Whole) finish() error {
 		}
 		err = errors.Join(err, rerr)
 	}
+	// Of homes that were begun and then done without.
+	begun, gerr := filepath.Glob(filepath.Join(s.Data, homesDir, ".new-*"))
+	err = errors.Join(err, gerr)
+	for _, b := range begun {
+		err = errors.Join(err, os.RemoveAll(b))
+	}
 	err = errors.Join(err, whole(filepath.Join(s.Data, "backup.key"), []byte(s.From.Key+"\n")))
+	if err == nil {
+		err = syncAll(s.Data)
+	}
 	if err == nil {
 		err = os.Remove(filepath.Join(s.Data, MarkName)) // first: without the rest it could not be gone on with
 	}

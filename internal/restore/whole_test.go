@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"staithe/internal/station"
 	"staithe/internal/volume/restic"
@@ -16,14 +17,17 @@ import (
 type lost struct {
 	folder string
 	homes  map[station.ID]map[string]string
+	ids    map[string]station.ID
 	source Source
 }
+
+func (l lost) repo(name string) string { return filepath.Join(l.folder, string(l.ids[name])) }
 
 // lose makes a server with two users, backs it up, and forgets all but the
 // repositories.
 func lose(t *testing.T) lost {
 	t.Helper()
-	l := lost{folder: t.TempDir(), homes: map[station.ID]map[string]string{}}
+	l := lost{folder: t.TempDir(), homes: map[station.ID]map[string]string{}, ids: map[string]station.ID{}}
 	m := Manifest{Version: "test", Images: []Imported{{Name: "debian", Source: "docker.io/library/debian"}}}
 	backup := func(name, dir, of string, o restic.Options) {
 		o.Path = filepath.Join(l.folder, name)
@@ -50,6 +54,7 @@ func lose(t *testing.T) lost {
 		}
 		o = b.options
 		backup(string(b.ws.ID), b.home, name, o)
+		l.ids[name] = b.ws.ID
 		l.homes[b.ws.ID] = sketch(t, b.home)
 		m.Workstations = append(m.Workstations, Of{ID: b.ws.ID, User: name, UIDRange: i + 1})
 	}
@@ -111,7 +116,7 @@ func TestTotalLoss(t *testing.T) {
 	}
 	l.check(t, data)
 	all := strings.Join(said.lines, "\n")
-	for _, want := range []string{"never has no home", "image debian", "Home of ada (1 of 3)"} {
+	for _, want := range []string{"never has no home", "image debian", "Home of ada (1 of 3)", "The home of bob is as it was at", "backup-exclude", "Older snapshots are only in " + l.folder} {
 		if !strings.Contains(all, want) {
 			t.Errorf("it does not say %q:\n%s", want, all)
 		}
@@ -173,6 +178,81 @@ func TestTotalLossRefusals(t *testing.T) {
 	s = l.into(t.TempDir(), &said)
 	s.From.Folder = t.TempDir()
 	wantCode(t, s.Restore(t.Context()), "no_server_backup")
+}
+
+// A home that is damaged is told, keeps nobody else's from coming, and is never
+// taken for one of which there is no snapshot.
+func TestTotalLossDamagedHome(t *testing.T) {
+	t.Parallel()
+	l := lose(t)
+	ada := l.repo("ada")
+	index := filepath.Join(ada, "index")
+	data := t.TempDir()
+	for _, broken := range []string{index, filepath.Join(ada, "config")} {
+		if err := os.Rename(broken, broken+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if broken == index {
+			if err := os.Mkdir(broken, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var said talk
+		err := l.into(data, &said).Restore(t.Context())
+		wantCode(t, err, "homes_failed")
+		if err == nil || !strings.Contains(err.Error(), "brought: ada.") {
+			t.Errorf("%v", err)
+		}
+		all := strings.Join(said.lines, "\n")
+		if !strings.Contains(all, "home of ada could not be brought: ") || !strings.Contains(all, "Home of bob") && broken == index {
+			t.Errorf("it says:\n%s", all)
+		}
+		wantCode(t, CheckWhole(data), "half_restored")
+		if entries, err := os.ReadDir(filepath.Join(data, homesDir)); err != nil || len(entries) != 1 {
+			t.Errorf("homes: %v, %v", entries, err)
+		}
+		_ = os.Remove(broken) // the empty folder
+		if err := os.Rename(broken+".away", broken); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var said talk
+	other := l.into(data, &said)
+	other.Snapshot = "00000000"
+	wantCode(t, other.Restore(t.Context()), "other_restore")
+	other = l.into(data, &said)
+	other.Without = []string{"nobody"}
+	wantCode(t, other.Restore(t.Context()), "no_user")
+	if err := l.into(data, &said).Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t, data)
+}
+
+// Who does without a home says so, and hears that it is not there; a home that is
+// older than the database is told as that.
+func TestTotalLossWithout(t *testing.T) {
+	t.Parallel()
+	l := lose(t)
+	if err := os.Remove(filepath.Join(l.repo("ada"), "config")); err != nil {
+		t.Fatal(err)
+	}
+	data := t.TempDir()
+	var said talk
+	s := l.into(data, &said)
+	s.Without = []string{"ada"}
+	if err := s.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(said.lines, "\n"); !strings.Contains(all, "ada has no home: it was left out with --without") {
+		t.Errorf("it says:\n%s", all)
+	}
+	now := time.Now()
+	said.lines = nil
+	s.tell(Manifest{At: now, Workstations: []Of{{ID: l.ids["bob"], User: "bob"}}}, mark{Homes: map[station.ID]time.Time{l.ids["bob"]: now.Add(-72 * time.Hour)}})
+	if all := strings.Join(said.lines, "\n"); !strings.Contains(all, "72h0m0s before the database") {
+		t.Errorf("it says:\n%s", all)
+	}
 }
 
 func FuzzManifest(f *testing.F) {

@@ -67,6 +67,22 @@ func from(s *s3test.Server, prefix string) Place {
 	return Place{Endpoint: s.URL, Bucket: "old-homes", Prefix: prefix, AccessKey: s3test.AccessKey, SecretKey: s3test.SecretKey, Region: s3test.Region, PathStyle: true}
 }
 
+// Whether there is anything below a prefix is asked of the store itself.
+func TestAny(t *testing.T) {
+	t.Parallel()
+	s := s3test.Start(t, "old-homes")
+	put(s, "ws/ada/snapshots/x", "content")
+	for prefix, want := range map[string]bool{"ws/ada/snapshots/": true, "ws/ad/": false, "ws/bob/": false} {
+		if got, err := Any(t.Context(), from(s, prefix)); err != nil || got != want {
+			t.Errorf("%s: %v, %v", prefix, got, err)
+		}
+	}
+	s.Kill()
+	if _, err := Any(t.Context(), from(s, "ws/bob/")); err == nil {
+		t.Error("a store that is gone has nothing")
+	}
+}
+
 // A bucket as TigrisFS leaves it becomes a home; again, only what is missing comes.
 func TestImport(t *testing.T) {
 	s := s3test.Start(t, "old-homes")

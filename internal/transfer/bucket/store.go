@@ -73,6 +73,20 @@ func open(p Place) (*store, error) {
 	return &store{c, p}, nil
 }
 
+// Any says whether there is any object at a place.
+func Any(ctx context.Context, p Place) (bool, error) {
+	s, err := open(p)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the list
+	for o := range s.c.ListObjects(ctx, p.Bucket, minio.ListObjectsOptions{Prefix: p.Prefix, Recursive: true, MaxKeys: 1}) {
+		return o.Err == nil, explain(o.Err)
+	}
+	return false, nil
+}
+
 // explain says what a store's refusal means.
 func explain(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
