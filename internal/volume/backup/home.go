@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +31,8 @@ const (
 	captureTime = 60 * time.Second
 	captureOne  = 512 << 20
 	captureAll  = 2 << 30
+	// captureMemory is twice what it needs with a home full of databases.
+	captureMemory = 1 << 30
 )
 
 // homeSource is a workstation's home.
@@ -37,8 +40,22 @@ type homeSource struct {
 	engine *Engine
 	ws     station.Workstation
 
-	mu  sync.Mutex
-	own []rule // the person's, of the last snapshot
+	mu    sync.Mutex
+	own   []rule              // the person's, of the last snapshot
+	bases map[uint64]struct{} // the databases that it had, by hash
+}
+
+// beside says whether a path is an index that SQLite keeps beside a database that is
+// known: it changes when somebody reads.
+func (h *homeSource) beside(p string) bool {
+	of, ok := strings.CutSuffix(p, "-shm")
+	if !ok {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok = h.bases[maphash.String(seed, of)]
+	return ok
 }
 
 func (h *homeSource) wakes() bool { return true }
@@ -74,8 +91,11 @@ func (h *homeSource) prepare(ctx context.Context) (prepared, error) {
 	}
 	p.add(lines, copies)
 	h.mu.Lock()
-	h.own = nil
+	h.own, h.bases = nil, map[uint64]struct{}{}
 	for _, l := range lines {
+		if copyName.MatchString(l.Copy) && !slices.Contains(l.Other, "-shm") {
+			h.bases[maphash.Bytes(seed, l.Path)] = struct{}{}
+		}
 		if l.Own && capture.GoodRule(l.Rule) {
 			h.own = append(h.own, rule{l.Rule, ownWhy})
 		}
@@ -110,18 +130,23 @@ func (p *prepared) add(lines []capture.Line, copies string) {
 	excluded := 0
 	for _, l := range lines {
 		switch {
+		case l.Cut != "":
+			p.left = append(p.left, station.Left{Rule: "*", Why: "Databases that are in the snapshot as they were on the disk, as " + strings.ToValidUTF8(l.Cut[:min(len(l.Cut), 300)], "\uFFFD") + "."})
 		case l.Path == nil:
 		case copyName.MatchString(l.Copy):
 			p.overlays = append(p.overlays, jail.Overlay{From: filepath.Join(copies, l.Copy), In: restic.Top, To: l.Path})
 			// A pattern of a name with U+FFFD would match others.
 			if excluded++; excluded <= excludedMax && !bytes.ContainsRune(l.Path, '\uFFFD') {
-				for _, end := range []string{"-wal", "-journal", "-shm"} {
+				for _, end := range sides {
+					if slices.Contains(l.Other, end) {
+						continue // something else than SQLite's has the name
+					}
 					p.excludes = append(p.excludes, restic.Pattern(string(l.Path)+end))
 				}
 				continue
 			}
 			for _, end := range l.Beside {
-				if end == "-wal" || end == "-journal" || end == "-shm" {
+				if slices.Contains(sides, end) {
 					p.overlays = append(p.overlays, jail.Overlay{In: restic.Top, To: append(bytes.Clone(l.Path), end...)})
 				}
 			}
@@ -135,6 +160,9 @@ func (p *prepared) add(lines []capture.Line, copies string) {
 		p.overlays = p.overlays[:overlaysMax]
 	}
 }
+
+// sides are the ends of what SQLite keeps beside a database.
+var sides = []string{"-wal", "-journal", "-shm"}
 
 // leftMax and overlaysMax bound what a home full of databases costs.
 const (
@@ -163,7 +191,7 @@ func (h *homeSource) capture(ctx context.Context, copies string) ([]capture.Line
 	const program = "/bin/capture"
 	launcher := h.engine.o.Launcher
 	spec := jail.Spec{Root: filepath.Dir(copies), Host: "capture", Args: append([]string{program}, args...), Env: []string{"GOMEMLIMIT=256MiB"},
-		Memory: 8 << 30, FileSize: captureOne + 64<<20}
+		Memory: 8 << 30, Data: captureMemory, FileSize: captureOne + 64<<20}
 	libs, err := jail.ProgramFiles(launcher)
 	if err != nil {
 		return nil, err

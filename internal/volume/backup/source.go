@@ -19,6 +19,8 @@ type source interface {
 	wakes() bool
 	// rules are what is left out.
 	rules() []rule
+	// beside says whether a path changes without that anything was written.
+	beside(path string) bool
 }
 
 // prepared is a folder to read.
@@ -52,15 +54,11 @@ func (e *Engine) LeftOut(ws station.Workstation, path string) bool {
 	if u, err := e.unit(ws); e.o.Off == "" && err == nil {
 		rules = u.rules()
 	}
-	return !counts(path, rules)
+	return strings.HasSuffix(path, "-shm") || !counts(path, rules)
 }
 
-// counts says whether a change of a path is one that a snapshot would hold. What
-// SQLite keeps beside a database while it is open is never in one.
+// counts says whether a change of a path is one that a snapshot would hold.
 func counts(p string, rules []rule) bool {
-	if strings.HasSuffix(p, "-shm") {
-		return false
-	}
 	for _, r := range rules {
 		if r.match(p) {
 			return false
@@ -78,6 +76,8 @@ type serverSource struct {
 
 func (s *serverSource) wakes() bool   { return false }
 func (s *serverSource) rules() []rule { return nil }
+
+func (s *serverSource) beside(string) bool { return false }
 
 func (s *serverSource) watch(context.Context) (Changes, error) { return nil, errNotWatched }
 

@@ -159,3 +159,53 @@ func wholeDatabase(path string) error {
 	}
 	return nil
 }
+
+// What a person calls as SQLite calls what is beside a database is stored, and a
+// change of it is one; the index of a database in use is neither.
+func TestNamesBesideDatabases(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.settled()
+	if os.Geteuid() == 0 {
+		if err := idmap.Try(b.home); err != nil {
+			t.Skip("SKIPPED, databases of a home: this file system cannot be mounted idmapped: ", err)
+		}
+	}
+	for _, name := range []string{"trip", "log"} {
+		db, err := sql.Open("sqlite", filepath.Join(b.home, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec("CREATE TABLE t(x)"); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(filepath.Join(b.home, name), station.SandboxUID, station.SandboxUID); err != nil && os.Geteuid() == 0 {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(b.home, "trip-journal"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.write("trip-journal/day1", "rain")
+	b.write("log-wal", "our own")
+	b.safe()
+	b.settled()
+	for name, want := range map[string]string{"trip-journal/day1": "rain", "log-wal": "our own"} {
+		if c := b.content(name); c != want {
+			t.Errorf("%s: %q", name, c)
+		}
+	}
+	b.tell("log-shm")
+	b.tell()
+	if s := b.state(); s.Pending != 0 {
+		t.Errorf("an index is pending: %+v", s)
+	}
+	b.write("ordinary-shm", "text")
+	b.safe()
+	if c := b.content("ordinary-shm"); c != "text" {
+		t.Errorf("%q", c)
+	}
+}

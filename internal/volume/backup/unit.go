@@ -274,7 +274,8 @@ func (u *unit) hear(ctx context.Context, c Changes) error {
 		if err != nil {
 			return err
 		}
-		kept := slices.DeleteFunc(paths, func(p string) bool { return !counts(p, u.rules()) })
+		rules := u.rules()
+		kept := slices.DeleteFunc(paths, func(p string) bool { return u.from.beside(p) || !counts(p, rules) })
 		u.changed(time.Now(), kept, lost)
 	}
 }

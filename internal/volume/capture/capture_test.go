@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -323,7 +324,7 @@ func TestOwnRules(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(home, ".config", "staithe"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	text := "# mine\n\nbig\n videos/*.mkv \n/etc\n../x\na/../b\n**/c\n[\ntrail/\n"
+	text := "# mine\n\nbig\n videos/*.mkv \n/etc\n../x\na/../b\n**/c\n[\n[a/b]\na\\/b\ntrail/\n"
 	if err := os.WriteFile(filepath.Join(home, Excludes), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -338,12 +339,18 @@ func TestOwnRules(t *testing.T) {
 
 func FuzzRules(f *testing.F) {
 	f.Add("a/*\n#x\n", "a/b")
+	f.Add("[a/b]\na\\/b\n[^/]", "a/b")
 	f.Fuzz(func(t *testing.T, text, p string) {
 		for _, r := range parseRules(text) {
 			if !GoodRule(r) {
 				t.Errorf("%q", r)
 			}
 			Match(r, p)
+			for part := range strings.SplitSeq("/home/"+r, "/") { // as restic takes it apart
+				if _, err := filepath.Match(part, "x"); err != nil {
+					t.Errorf("%q of %q: %v", part, r, err)
+				}
+			}
 		}
 	})
 }

@@ -6,8 +6,10 @@
 // while it is written. Where that cannot be (locks of other kernels cannot be
 // seen, it is locked for long, its last writer died in the middle), database and
 // log are copied until they did not change meanwhile, and SQLite makes of that
-// copy what it would have made of the original after a crash. Nothing of the
-// original is changed; SQLite may leave an index (-shm) beside it.
+// copy what it would have made of the original after a crash. So it is with what
+// stands still, too, as SQLite would leave a log and an index (-wal, -shm) beside a
+// database that had none, and opening these is heard as a change. Nothing of the
+// original is changed.
 //
 // Copies are kept from one snapshot to the next, as long as a database does not
 // change: so restic has nothing to read again.
@@ -42,8 +44,10 @@ type Line struct {
 	// snapshot has the file as it is on the disk.
 	Path []byte `json:"path,omitempty"`
 	Copy string `json:"copy,omitempty"`
-	// Beside are the ends of files next to it that are part of the copy.
+	// Beside are the ends of files next to it that are part of the copy, and Other of
+	// what has such a name and is something else.
 	Beside []string `json:"beside,omitempty"`
+	Other  []string `json:"other,omitempty"`
 	// Nano is when the database or its log was last changed.
 	Nano int64  `json:"nano,omitempty"`
 	Why  string `json:"why,omitempty"`
@@ -52,6 +56,8 @@ type Line struct {
 	Bytes int64  `json:"bytes,omitempty"`
 	Files int64  `json:"files,omitempty"`
 	Own   bool   `json:"own,omitempty"`
+	// Cut says why databases may be missing here: the snapshot has them as they are.
+	Cut string `json:"cut,omitempty"`
 	// Done is the last line's.
 	Done bool `json:"done,omitempty"`
 }
@@ -97,8 +103,12 @@ func GoodRule(rule string) bool {
 		strings.Contains(rule, "**") || strings.ContainsAny(rule, "\x00\r\n") {
 		return false
 	}
-	_, err := path.Match(rule, "")
-	return err == nil
+	for part := range strings.SplitSeq(rule, "/") { // as both take it apart
+		if _, err := path.Match(part, ""); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Match says whether a path, or a folder that it is in, is what a rule leaves

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,6 +41,9 @@ func Run(r Request, home, copies string, out io.Writer) error {
 	c.own()
 	c.load()
 	c.walk(ctx)
+	if c.cut != "" {
+		c.line(Line{Cut: c.cut})
+	}
 	for _, l := range c.rules {
 		c.line(l)
 	}
@@ -57,8 +59,17 @@ type capture struct {
 	old, now     map[string]kept // by path
 	rules        []Line
 	used         int64
+	bytes        int    // of the paths in now
+	cut          string // why databases were passed over
 	err          error
 }
+
+// Bounds of what is remembered and said of databases: a home can have a file of a
+// page for each of its names.
+const (
+	databasesMax = 5000
+	pathsMax     = 2 << 20
+)
 
 // kept is a copy of an earlier run. Print is what the database looked like before
 // it was made.
@@ -131,36 +142,10 @@ func (c *capture) save() {
 	}
 }
 
-// walk looks at every name. What cannot be read, or went in the meantime, is
-// passed over: restic says so where it matters.
-func (c *capture) walk(ctx context.Context) {
-	_ = filepath.WalkDir(c.home, func(at string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		p := strings.TrimPrefix(strings.TrimPrefix(at, c.home), "/")
-		if p == "" {
-			return nil
-		}
-		for i, rule := range c.r.Rules {
-			if Match(rule, p) {
-				c.measure(i, d)
-				return nil
-			}
-		}
-		if d.Type().IsRegular() {
-			c.look(ctx, at, p)
-		}
-		return nil
-	})
-}
-
-func (c *capture) measure(rule int, d fs.DirEntry) {
-	if info, err := d.Info(); err == nil && !d.IsDir() {
+func (c *capture) measure(rule int, at string) {
+	if st, err := stat(at); err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		c.rules[rule].Files++
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			c.rules[rule].Bytes += st.Blocks * 512
-		}
+		c.rules[rule].Bytes += st.Blocks * 512
 	}
 }
 
@@ -176,6 +161,12 @@ func (c *capture) look(ctx context.Context, at, p string) {
 	if err != nil || st.Size < pageMin || st.Size%pageMin != 0 {
 		return
 	}
+	if len(c.now) >= databasesMax || c.bytes+len(p) > pathsMax {
+		if _, ok := header(at); ok {
+			c.cut = "there are too many"
+		}
+		return
+	}
 	old, known := c.old[p]
 	print := fingerprint(at)
 	if known && old.Print == print && !old.Again {
@@ -184,11 +175,14 @@ func (c *capture) look(ctx context.Context, at, p string) {
 			return
 		}
 	}
-	if !isDatabase(at) {
+	wal, ok := header(at)
+	if !ok {
 		return
 	}
 	k := kept{Path: []byte(p), Print: print}
 	switch {
+	case !sidesAreFiles(at): // SQLite would wait for who writes into a FIFO
+		k.Why, k.Again = "what is beside it under a name of SQLite's is no file", true
 	case int(st.Uid) != os.Geteuid():
 		k.Why = "it belongs to another account of the home"
 	case st.Size > c.r.One || c.used+st.Size > c.r.All:
@@ -198,7 +192,7 @@ func (c *capture) look(ctx context.Context, at, p string) {
 	default:
 		sum := sha256.Sum256([]byte(p))
 		k.Copy = hex.EncodeToString(sum[:16])
-		if err := c.copyDatabase(ctx, at, k.Copy, st); err != nil {
+		if err := c.copyDatabase(ctx, at, k.Copy, st, wal); err != nil {
 			k.Copy, k.Why, k.Again = "", err.Error(), errors.Is(err, errInUse) || ctx.Err() != nil
 		}
 	}
@@ -208,6 +202,7 @@ func (c *capture) look(ctx context.Context, at, p string) {
 // took says what came of a database.
 func (c *capture) took(at, p string, k kept, size int64) {
 	c.now[p] = k
+	c.bytes += len(p)
 	l := Line{Path: []byte(p), Copy: k.Copy, Why: k.Why}
 	if k.Copy != "" {
 		c.used += size
@@ -215,28 +210,19 @@ func (c *capture) took(at, p string, k kept, size int64) {
 			l.Nano = st.Mtim.Nano()
 		}
 		for _, end := range sides {
-			if st, err := stat(at + end); err == nil {
+			st, err := stat(at + end)
+			switch {
+			case err != nil:
+			case sideOf(at, end, st):
 				l.Nano = max(l.Nano, st.Mtim.Nano())
 				l.Beside = append(l.Beside, end)
+			default:
+				l.Other = append(l.Other, end)
 			}
 		}
 	}
 	c.line(l)
 }
-
-func isDatabase(at string) bool {
-	f, err := os.OpenFile(at, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	b := make([]byte, len(magic))
-	_, err = io.ReadFull(f, b)
-	return err == nil && string(b) == magic
-}
-
-// sides are what SQLite keeps beside a database.
-var sides = []string{"-wal", "-journal", "-shm"}
 
 // fingerprint changes when a database or its log does. SQLite may change the log's
 // ctime by opening it.

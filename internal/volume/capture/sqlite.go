@@ -18,21 +18,76 @@ import (
 // busyMillis is how long a database that is locked is waited for.
 const busyMillis = 3000
 
+// grace is how long after the time is over a copy may take to end. One that does
+// not, as SQLite opened something that has it wait, is left behind.
+const grace = 2 * time.Second
+
 // copyDatabase makes a copy, or says in words why there is none.
-func (c *capture) copyDatabase(ctx context.Context, at, name string, st unix.Stat_t) error {
+func (c *capture) copyDatabase(ctx context.Context, at, name string, st unix.Stat_t, wal bool) error {
+	done := make(chan error, 1)
+	go func() { done <- c.copyNow(ctx, at, name, st, wal) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(grace):
+		return errors.New("it could not be opened in time")
+	}
+}
+
+// Why a database is copied as a file, and not by SQLite.
+var (
+	errForeign = errors.New("its locks cannot be seen from outside of its sandbox")
+	errHoles   = errors.New("it has holes, which would be filled")
+	errStill   = errors.New("it stands still")
+)
+
+// stillFor is how long a database with a log is not written to that stands still.
+const stillFor = 2 * time.Second
+
+// holesFrom is how large a database is of which holes are kept.
+const holesFrom = 8 << 20
+
+// asFile says why a database is to be copied as a file, or nil.
+func (c *capture) asFile(at string, st unix.Stat_t, wal bool) error {
+	log, err := stat(at + "-wal")
+	switch {
+	case c.r.Foreign:
+		return errForeign
+	case st.Size >= holesFrom && st.Blocks*512 < st.Size/4*3:
+		return errHoles
+	case wal && (err != nil || time.Since(time.Unix(0, max(log.Mtim.Nano(), st.Mtim.Nano()))) >= stillFor):
+		return errStill
+	}
+	return nil
+}
+
+func (c *capture) copyNow(ctx context.Context, at, name string, st unix.Stat_t, wal bool) error {
 	to := filepath.Join(c.copies, name)
 	tmp := to + ".new"
-	defer func() { // what is left of one that failed
+	clean := func() { // what is left of one that failed
 		for _, end := range append([]string{""}, sides...) {
 			_ = os.Remove(tmp + end)
 		}
-	}()
-	why := errors.New("its locks cannot be seen from outside of its sandbox")
-	if !c.r.Foreign {
-		why = backup(ctx, at, tmp)
+	}
+	defer clean()
+	why := c.asFile(at, st, wal)
+	if why == nil {
+		if why = backup(ctx, at, tmp); why != nil {
+			clean()
+		}
 	}
 	if why != nil {
-		if err := stable(ctx, at, tmp); errors.Is(err, errInUse) {
+		err := stable(ctx, at, tmp)
+		if err != nil && errors.Is(why, errStill) { // no longer
+			clean()
+			err = backup(ctx, at, tmp)
+		}
+		if errors.Is(err, errInUse) {
 			return err
 		} else if err != nil {
 			return fmt.Errorf("it could not be copied while it is in use (%v; %w)", why, err)
@@ -111,6 +166,7 @@ var errInUse = errors.New("it was written to all the time and could not be locke
 // meanwhile, and has SQLite recover the copy.
 func stable(ctx context.Context, at, to string) error {
 	for try := range stableTries {
+		sure := !lately(at)
 		before := fingerprint(at)
 		var err error
 		for _, end := range []string{"-journal", "-wal", ""} {
@@ -119,7 +175,7 @@ func stable(ctx context.Context, at, to string) error {
 				err = errors.Join(err, cerr)
 			}
 		}
-		if err == nil && fingerprint(at) == before {
+		if err == nil && sure && fingerprint(at) == before {
 			return recovered(ctx, to)
 		}
 		select {
@@ -129,6 +185,20 @@ func stable(ctx context.Context, at, to string) error {
 		}
 	}
 	return errInUse
+}
+
+// coarse is how far apart two changes may be that have the same time.
+const coarse = 20 * time.Millisecond
+
+// lately says whether a database was changed so lately that another change need not
+// be seen.
+func lately(at string) bool {
+	for _, end := range []string{"", "-wal", "-journal"} {
+		if st, err := stat(at + end); err == nil && time.Since(time.Unix(0, st.Mtim.Nano())).Abs() < coarse {
+			return true
+		}
+	}
+	return false
 }
 
 // recovered makes one file of a copy and its log.
@@ -159,8 +229,41 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	return errors.Join(copyData(out, in), out.Close())
+}
+
+// copyData copies, with the holes.
+func copyData(out, in *os.File) error {
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	for at, size := int64(0), info.Size(); at < size; {
+		data, err := unix.Seek(int(in.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		hole := size
+		if errors.Is(err, unix.EINVAL) { // a file system that knows none
+			data, err = at, nil
+		} else if err == nil {
+			hole, err = unix.Seek(int(in.Fd()), data, unix.SEEK_HOLE)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := out.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := in.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if n, err := io.CopyN(out, in, hole-data); err != nil {
+			return fmt.Errorf("after %d bytes: %w", n, err)
+		}
+		at = hole
+	}
+	return out.Truncate(info.Size())
 }
 
 // dress gives a copy its original's mode, time and attributes.

@@ -71,6 +71,8 @@ type Spec struct {
 	Time uint64 `json:"time,omitempty"`
 	// Memory is the most address space, in bytes; 0: any.
 	Memory uint64 `json:"memory,omitempty"`
+	// Data is the most memory of its own, in bytes; 0: any.
+	Data uint64 `json:"data,omitempty"`
 	// FileSize is the most bytes of a file that it writes; 0: any.
 	FileSize uint64 `json:"file_size,omitempty"`
 

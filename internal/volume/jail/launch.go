@@ -164,6 +164,9 @@ func restrain(spec *Spec) error {
 	if spec.Memory > 0 {
 		limits[unix.RLIMIT_AS] = spec.Memory
 	}
+	if spec.Data > 0 {
+		limits[unix.RLIMIT_DATA] = spec.Data
+	}
 	if spec.Time > 0 {
 		limits[unix.RLIMIT_CPU] = spec.Time
 	}
