@@ -104,9 +104,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer, log *slog.Logg
 	if err := p.fleet.Recover(ctx); err != nil {
 		return err
 	}
-	if err := p.restores.Recover(); err != nil {
-		return err
-	}
+	p.restores.Recover()
 	if err := p.offerSetup(ctx, out); err != nil {
 		return err
 	}

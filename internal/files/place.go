@@ -123,7 +123,11 @@ func (p *placement) steps(ctx context.Context, tree *os.File, name string, faile
 			return explain(s.Path, err) // it goes on when there is room
 		}
 		if p.now.Failed++; p.now.Why == "" {
-			p.now.Why = explain(s.Path, err).Error()
+			err = explain(s.Path, err)
+			p.now.Why = err.Error()
+			if problem, ok := errors.AsType[*station.Problem](err); ok {
+				p.now.Why = problem.Sentence
+			}
 		}
 		return failed.Encode(s)
 	})

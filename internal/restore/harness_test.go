@@ -65,6 +65,17 @@ type host struct {
 	mu      sync.Mutex
 	before  int    // snapshots that were asked for before a restore
 	leftOut string // a path
+	// fetching is called before something is fetched, gate before the helper is
+	// asked for anything; nil: not.
+	fetching func()
+	gate     func(context.Context) error
+}
+
+// set sets what is called.
+func (b *host) set(fetching func(), gate func(context.Context) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fetching, b.gate = fetching, gate
 }
 
 // bench is a host's restores.
@@ -144,11 +155,25 @@ func (b *host) Repository(context.Context, station.Workstation) (Repository, err
 	return b.repo, nil
 }
 
-func (b *host) Helper(context.Context, station.ID) (*filesapi.Client, error) {
+func (b *host) Helper(ctx context.Context, _ station.ID) (*filesapi.Client, error) {
+	b.mu.Lock()
+	gate := b.gate
+	b.mu.Unlock()
+	if gate != nil {
+		if err := gate(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return b.keeper.Client(keeper.Home{Workstation: b.ws, Path: b.home, Inside: "/home/ada"}), nil
 }
 
 func (b *host) Reserve(ctx context.Context, _ station.ID, bytes, files int64) (*volume.Reservation, error) {
+	b.mu.Lock()
+	fetching := b.fetching
+	b.mu.Unlock()
+	if fetching != nil {
+		fetching()
+	}
 	return b.volumes.Reserve(ctx, b.ws, 0, bytes, files)
 }
 

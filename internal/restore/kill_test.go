@@ -53,9 +53,7 @@ func (v victim) serve() error {
 	if err != nil {
 		return err
 	}
-	if err := m.Recover(); err != nil {
-		return err
-	}
+	m.Recover()
 	last, err := settle(ctx, m, h.user)
 	if err != nil {
 		return err

@@ -93,6 +93,12 @@ func (j *job) now() station.Restore {
 	return j.rec.Restore
 }
 
+func (j *job) phase() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rec.Phase
+}
+
 func (j *job) change(do func(*record)) record {
 	j.mu.Lock()
 	defer j.mu.Unlock()

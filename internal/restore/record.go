@@ -16,10 +16,11 @@ import (
 // keptRecords is how many of a workstation are kept.
 const keptRecords = 50
 
-// The phases of a restore that runs.
+// The phases of a restore. One that ended stays in its last, but for undoing.
 const (
 	phaseFetching = "fetching" // the home is untouched
 	phasePlacing  = "placing"  // it is in the home's staging, or about to be
+	phaseUndoing  = "undoing"  // somebody wants it undone, and it is not yet
 )
 
 // record is a restore as it is kept: DATA/restores/WORKSTATION/ID.json.
@@ -89,7 +90,7 @@ func (r records) list(ws station.ID) ([]record, error) {
 	return out, nil
 }
 
-// all is every workstation's records.
+// all is every workstation's records, as far as they can be read.
 func (r records) all() ([]record, error) {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
@@ -100,13 +101,11 @@ func (r records) all() ([]record, error) {
 		if !station.ID(e.Name()).Valid() {
 			continue
 		}
-		list, err := r.list(station.ID(e.Name()))
-		if err != nil {
-			return nil, err
-		}
+		list, lerr := r.list(station.ID(e.Name()))
+		err = errors.Join(err, lerr)
 		out = append(out, list...)
 	}
-	return out, nil
+	return out, err
 }
 
 func (r records) remove(rec record) error {

@@ -69,29 +69,58 @@ func (m *Manager) ended(ctx context.Context, j *job, err error) {
 		return
 	}
 	id := station.ID(j.now().ID)
-	var at files.Placed
-	begun := err != nil && m.ask(ctx, j.user, string(id), "look", &at) == nil && at.Phase != files.PhasePrepared
+	begun := err != nil && m.begun(ctx, j)
 	rec := j.change(func(r *record) {
 		r.Restore.Ended = time.Now().UTC()
 		if err == nil {
 			return
 		}
-		r.Restore.State, r.Restore.Trouble = "failed", "It failed in a way that nobody foresaw; try again, and tell the administrator if it stays so."
-		if p, ok := errors.AsType[*station.Problem](err); ok {
-			r.Restore.Trouble = p.Sentence
+		r.Restore.State, r.Restore.Trouble, r.Restore.Undo = "failed", trouble(err), begun
+		if begun {
+			r.Restore.Trouble += " Some of it may be in place; an undo takes that back."
 		}
-		r.Restore.Undo = begun
 	})
 	if err != nil {
 		m.o.Log.Warn("a restore failed", "restore", id, "workstation", j.ws.ID, "err", err)
 		if err := m.o.Volumes.Unstage(id); err != nil {
 			m.o.Log.Error("what a restore fetched stays", "restore", id, "err", err)
 		}
+		if !begun && rec.Phase == phasePlacing {
+			if err := m.ask(ctx, j.user, string(id), "forget", nil); err != nil {
+				m.o.Log.Warn("what a restore fetched stays in the home", "restore", id, "err", err)
+			}
+		}
 	}
 	if err := m.records.keep(rec.Restore, rec); err != nil {
 		m.o.Log.Error("how a restore ended cannot be kept", "restore", id, "err", err)
 	}
 	m.tidy(ctx, j)
+}
+
+// begun says whether a restore that failed may have changed the home. When it is
+// in the home, only the helper's own word counts that it has not.
+func (m *Manager) begun(ctx context.Context, j *job) bool {
+	id := j.now().ID
+	if j.phase() != phasePlacing || m.o.Volumes.Staged(station.ID(id)) {
+		return false
+	}
+	var at files.Placed
+	err := m.ask(ctx, j.user, id, "look", &at)
+	return !isCode(err, "no_restore") && (err != nil || at.Phase != files.PhasePrepared)
+}
+
+// trouble is what an error says to a person.
+func trouble(err error) string {
+	if p, ok := errors.AsType[*station.Problem](err); ok {
+		return p.Sentence
+	}
+	return "It failed in a way that nobody foresaw; try again, and tell the administrator if it stays so."
+}
+
+// isCode says whether an error is the Problem of that code.
+func isCode(err error, code string) bool {
+	p, ok := errors.AsType[*station.Problem](err)
+	return ok && p.Code == code
 }
 
 // tidy forgets the oldest restores of a workstation.
@@ -318,85 +347,4 @@ func (m *Manager) ask(ctx context.Context, user station.ID, id, what string, out
 		}
 		return err
 	}
-}
-
-// Undo takes a restore back: what it replaced is in its place again, and what it
-// brought is in the trash.
-func (m *Manager) Undo(ctx context.Context, user station.ID, id string) (station.Restore, error) {
-	if _, err := m.Get(ctx, user, id); err != nil {
-		return station.Restore{}, err
-	}
-	ws, err := m.o.Server.Workstation(ctx, user)
-	if err != nil {
-		return station.Restore{}, err
-	}
-	j := &job{ws: ws, user: user}
-	if err := m.take(j); err != nil {
-		return station.Restore{}, err
-	}
-	defer m.drop(j)
-	list, err := m.records.list(ws.ID)
-	if err != nil {
-		return station.Restore{}, err
-	}
-	for _, r := range list {
-		if r.Restore.ID == id {
-			j.change(func(rec *record) { *rec = r })
-		}
-	}
-	switch now := j.now(); {
-	case now.ID == "":
-		return now, noRestore()
-	case now.State == "undone":
-		return now, nil
-	case !now.Undo:
-		return now, station.Errorf(station.ErrConflict, "no_undo", "This restore changed nothing that could be undone.")
-	}
-	var placed files.Placed
-	if err := m.ask(ctx, user, id, "undo", &placed); err != nil {
-		return station.Restore{}, err
-	}
-	rec := j.change(func(r *record) {
-		r.Restore.State, r.Restore.Undo, r.Restore.Trouble = "undone", false, ""
-		if placed.Failed > 0 {
-			r.Restore.Trouble = fmt.Sprintf("%d could not be taken back; the first: %s", placed.Failed, placed.Why)
-		}
-	})
-	return rec.Restore, m.records.keep(rec.Restore, rec)
-}
-
-// Recover tells of the restores that an earlier server was cut off in, and goes
-// on with those that had begun to change a home. It returns at once.
-func (m *Manager) Recover() error {
-	list, err := m.records.all()
-	if err != nil {
-		return err
-	}
-	placing := map[station.ID]bool{}
-	for _, r := range list {
-		if r.Restore.State != "running" {
-			continue
-		}
-		j := &job{ws: r.Workstation, user: r.Workstation.User, rec: r}
-		if r.Phase == phaseFetching {
-			m.ended(m.ctx, j, station.Errorf(station.ErrUnavailable, "cut_off",
-				"The server ended while this was fetched. Nothing in the home was changed; start it again."))
-			continue
-		}
-		placing[station.ID(r.Restore.ID)] = true
-		if err := m.take(j); err != nil {
-			return err
-		}
-		m.work.Go(func() {
-			defer m.drop(j)
-			m.ended(m.ctx, j, m.place(m.ctx, j))
-		})
-	}
-	ids, err := m.o.Volumes.AllStaged()
-	for _, id := range ids {
-		if !placing[id] {
-			err = errors.Join(err, m.o.Volumes.Unstage(id))
-		}
-	}
-	return err
 }
