@@ -118,6 +118,24 @@ func TestUploads(t *testing.T) {
 	if r := ada.tus("HEAD", two, nil, 0); r.StatusCode != 404 {
 		t.Errorf("%d", r.StatusCode)
 	}
+	// One that is whole, and whose name was taken meanwhile, can be given up.
+	r = ada.tus("POST", uploadsAt, nil, 0, "Upload-Length", "3", "Upload-Metadata", uploadTo("taken"))
+	three := r.Header.Get("Location")
+	if err := os.WriteFile(filepath.Join(home, "taken"), []byte("theirs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := ada.tus("PATCH", three, strings.NewReader("abc"), 3, "Upload-Offset", "0"); r.StatusCode != 409 || r.code() != "file_exists" {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if r := ada.tus("DELETE", three, nil, 0); r.StatusCode != 204 {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if r := ada.tus("HEAD", three, nil, 0); r.StatusCode != 404 {
+		t.Errorf("%d", r.StatusCode)
+	}
+	if c, err := os.ReadFile(filepath.Join(home, "taken")); err != nil || string(c) != "theirs" {
+		t.Errorf("%q %v", c, err)
+	}
 	// Names that are answers to other questions, and other ways to say a method.
 	if r := ada.tus("POST", one, nil, 0, "X-HTTP-Method-Override", "DELETE"); r.StatusCode != 405 {
 		t.Errorf("%d %s", r.StatusCode, r.body)

@@ -110,4 +110,42 @@ test('what is typed into a file while the disk changes it never runs in the shel
   await button('Back to the files').click()
 })
 
+test('uploads that want a person say so with the drawer closed, and leave nothing behind under a taken name', async () => {
+  if ((await drawer().count()) === 0) await button('Files').click()
+  const file = (name, size) => ({ name, mimeType: 'text/plain', buffer: Buffer.alloc(size, 120) })
+  let let_go
+  const gate = new Promise((resolve) => (let_go = resolve))
+  await page.route('**/workstation/uploads/*', async (route) => {
+    if (route.request().method() === 'PATCH') await gate
+    await route.continue()
+  })
+  await page.getByLabel('Files to upload').setInputFiles(file('taken.txt', 300))
+  await page.waitForRequest((request) => request.method() === 'PATCH')
+  assert.equal(await put('taken.txt', 'of somebody else'), 200)
+  await button('Close the drawer').click()
+  const thrownAway = page.waitForResponse((response) => response.request().method() === 'DELETE' && response.url().includes('/uploads/'))
+  let_go()
+  assert.equal((await thrownAway).status(), 204)
+  await button('Files, an upload waits for your answer').waitFor()
+  await page.getByRole('status').getByText('There is a taken.txt already').waitFor()
+  await button('Show').click()
+  await page.getByRole('dialog', { name: 'taken.txt is there already' }).getByRole('button', { name: 'Keep both' }).click()
+  await drawer().getByRole('heading', { name: '1 file uploaded' }).waitFor()
+  assert.equal(await get('taken.txt'), 'of somebody else')
+  assert.equal((await get('taken (2).txt')).length, 300)
+  await page.unroute('**/workstation/uploads/*')
+  // Refused while nobody looks.
+  await page.route('**/workstation/uploads', (route) =>
+    route.fulfill({ status: 507, contentType: 'application/problem+json', body: '{"code":"quota_full","detail":"The home is full."}' }),
+  )
+  await page.getByLabel('Files to upload').setInputFiles(file('late.txt', 300))
+  await drawer().getByText('The home is full.').waitFor()
+  await page.unroute('**/workstation/uploads')
+  await button('Close the drawer').click()
+  await button('Files, 1 upload failed').click()
+  await button('Try late.txt again').click()
+  await drawer().getByRole('heading', { name: '2 files uploaded' }).waitFor()
+  await button('Clear').click()
+})
+
 test('nothing went wrong in the page', () => assert.deepEqual(me.problems, []))

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { fromInput } from '../src/lib/files/gather'
-import { matching, worthRetrying } from '../src/lib/files/tus'
+import { matched, worthRetrying } from '../src/lib/files/tus'
+import { UploadNotice } from '../src/lib/files/upload-notice'
 import { Uploads } from '../src/lib/files/uploads.svelte'
 import type { SendEvents } from '../src/lib/files/uploads.svelte'
 
@@ -9,6 +10,8 @@ interface Sent {
   replace: boolean
   events: SendEvents
   log: string[]
+  /** When cancelling is done. */
+  cancelled: Promise<void>
 }
 
 const given = (...paths: string[]) => ({ files: paths.map((path) => ({ path, file: new File(['12345'], path) })), folders: [] })
@@ -19,12 +22,15 @@ function begin() {
   const arrived: string[] = []
   const uploads = new Uploads(
     ({ path, replace }, events) => {
-      const one: Sent = { path, replace, events, log: [] }
+      const one: Sent = { path, replace, events, log: [], cancelled: Promise.resolve() }
       sent.push(one)
       return {
         pause: () => void one.log.push('pause'),
         resume: () => void one.log.push('resume'),
-        cancel: () => Promise.resolve(void one.log.push('cancel')),
+        cancel: () => {
+          one.log.push('cancel')
+          return one.cancelled
+        },
       }
     },
     () => Promise.resolve(),
@@ -69,7 +75,53 @@ describe('uploads', () => {
     expect(uploads.list).toEqual([])
   })
 
-  it('ask one question at a time, and once for all', () => {
+  it('throw away what was sent under a name that was taken, before they are sent again', async () => {
+    const { uploads, sent, states } = begin()
+    uploads.add(given('a', 'b', 'c'))
+    let gone!: () => void
+    sent[0]!.cancelled = new Promise((resolve) => (gone = resolve))
+    sent[0]!.events.onRefused(conflict)
+    expect(sent[0]!.log).toEqual(['cancel'])
+    uploads.answer('both', false)
+    expect(states()).toBe('sending,sending,sending')
+    expect(sent.length).toBe(3)
+    gone()
+    await vi.waitFor(() => expect(sent[3]).toMatchObject({ path: 'a (2)' }))
+    sent[1]!.events.onRefused(conflict)
+    uploads.answer('skip', false)
+    expect(sent[1]!.log).toEqual(['cancel'])
+    uploads.cancelAll()
+  })
+
+  it('are told of while nobody sees them', () => {
+    const { uploads, sent } = begin()
+    const told: string[] = []
+    const notice = new UploadNotice((text) => told.push(text))
+    uploads.add(given('d/a', 'b', 'c'))
+    notice.look(uploads, false)
+    sent[0]!.events.onRefused({ conflict: false, sentence: 'The home is full.' })
+    notice.look(uploads, false)
+    notice.look(uploads, false)
+    sent[1]!.events.onRefused({ conflict: false, sentence: 'The home is full.' })
+    notice.look(uploads, false)
+    expect(told.splice(0)).toEqual(['a was not uploaded: The home is full.'])
+    sent[2]!.events.onRefused(conflict)
+    notice.look(uploads, false)
+    notice.look(uploads, false)
+    expect(told.splice(0)).toEqual(['There is a c already: the upload waits for your answer.'])
+    // What was seen in the drawer is not told when it closes, but the next is.
+    notice.look(uploads, true)
+    notice.look(uploads, false)
+    expect(told).toEqual([])
+    uploads.retry(uploads.list[0]!)
+    notice.look(uploads, false)
+    sent[0]!.events.onRefused({ conflict: false, sentence: 'Still full.' })
+    notice.look(uploads, false)
+    expect(told).toEqual(['a was not uploaded: Still full.'])
+    uploads.cancelAll()
+  })
+
+  it('ask one question at a time, and once for all', async () => {
     const { uploads, sent, states } = begin()
     uploads.add(given('a', 'b', 'c'))
     sent[0]!.events.onRefused(conflict)
@@ -77,7 +129,7 @@ describe('uploads', () => {
     expect(uploads.question?.path).toBe('a')
     uploads.answer('replace', false)
     expect(uploads.question?.path).toBe('b')
-    expect(sent[3]).toMatchObject({ path: 'a', replace: true })
+    await vi.waitFor(() => expect(sent[3]).toMatchObject({ path: 'a', replace: true }))
     uploads.answer('skip', true)
     expect(uploads.question).toBe(null)
     sent[2]!.events.onRefused(conflict)
@@ -97,13 +149,14 @@ describe('uploads', () => {
     expect(uploads.question).toBe(null)
   })
 
-  it('keep both under the first name that is free', () => {
+  it('keep both under the first name that is free', async () => {
     const { uploads, sent, arrived } = begin()
     uploads.add(given('d/plan.txt'))
     sent[0]!.events.onRefused(conflict)
     uploads.answer('both', false)
+    await vi.waitFor(() => expect(sent[1]!.path).toBe('d/plan (2).txt'))
     sent[1]!.events.onRefused(conflict)
-    expect(sent[2]!.path).toBe('d/plan (3).txt')
+    await vi.waitFor(() => expect(sent[2]!.path).toBe('d/plan (3).txt'))
     sent[2]!.events.onDone()
     expect(arrived).toEqual(['d/plan (3).txt'])
   })
@@ -143,9 +196,12 @@ describe('what is given', () => {
   it('is known again after a reload', () => {
     const one = { key: '', url: '', path: 'd/50%25.txt', size: 5, modified: 7 }
     const name = (path: string) => path.replace('d/', '').replace('%25', '%')
-    expect(matching([one], { name: '50%.txt', size: 5, lastModified: 7 }, name)).toBe(one)
-    expect(matching([one], { name: '50%.txt', size: 6, lastModified: 7 }, name)).toBe(undefined)
-    expect(matching([one], { name: '50%.txt', size: 5, lastModified: 8 }, name)).toBe(undefined)
+    const same = { name: '50%.txt', size: 5, lastModified: 7 }
+    const others = [{ ...same, size: 6 }, { ...same, lastModified: 8 }, { ...same, name: 'x' }]
+    expect(matched([one], [...others, same], name)).toEqual({ files: [{ file: same, path: one.path }], others })
+    // Two of the same name, size and time are two uploads.
+    const two = { ...one, path: 'd/50%25.txt', key: '2' }
+    expect(matched([one, two], [same, same, same], name)).toMatchObject({ files: [{}, {}], others: [same] })
   })
   it('is sent again when that can help', () => {
     expect([0, 423, 429, 500, 502, 503].every(worthRetrying)).toBe(true)

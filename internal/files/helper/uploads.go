@@ -72,7 +72,8 @@ func (s *uploads) sweep(ctx context.Context) {
 }
 
 // GetUpload implements tus.DataStore. One that is whole and has not its name yet,
-// because a helper was killed or the name was taken, gets it now.
+// because a helper was killed or the name was taken, gets it now, unless it is
+// given up.
 func (s *uploads) GetUpload(ctx context.Context, id string) (tus.Upload, error) {
 	ctx = context.WithoutCancel(ctx)
 	u, err := s.home.OpenUpload(ctx, id)
@@ -80,6 +81,9 @@ func (s *uploads) GetUpload(ctx context.Context, id string) (tus.Upload, error) 
 		return nil, s.failed(err)
 	}
 	up := &upload{s: s, u: u}
+	if ctx.Value(givingUp{}) != nil {
+		return up, nil
+	}
 	if err := up.settle(ctx); err != nil {
 		return nil, err
 	}

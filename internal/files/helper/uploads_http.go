@@ -2,6 +2,7 @@ package helper
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -49,11 +50,18 @@ func tusHandler(home *files.Home, silence time.Duration, log *slog.Logger) http.
 	strip := http.StripPrefix(filesapi.PathUploads, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("X-HTTP-Method-Override") // who may was decided by the method
+		if r.Method == http.MethodDelete {
+			r = r.WithContext(context.WithValue(r.Context(), givingUp{}, true))
+		}
 		a := &tusAnswer{ResponseWriter: w, method: r.Method}
 		strip.ServeHTTP(a, r)
 		a.end(log)
 	})
 }
+
+// givingUp marks the context of a request that gives its upload up: it is not to
+// be finished first.
+type givingUp struct{}
 
 // discard is where tusd's log goes: it has names in it as they came.
 type discard struct{}

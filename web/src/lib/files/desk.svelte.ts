@@ -1,3 +1,4 @@
+import { untrack } from 'svelte'
 import { Problem, sentenceOf } from '$lib/api/client'
 import { drawer } from '$lib/state/drawer.svelte'
 import { focusDrawer } from '$lib/state/focus'
@@ -12,6 +13,7 @@ import { sender } from './tus'
 import { isFolder, isReadable } from './types'
 import type { Entry } from './types'
 import { count } from './words'
+import { UploadNotice } from './upload-notice'
 import { Uploads } from './uploads.svelte'
 
 /** A dialog of the drawer that waits for an answer. */
@@ -262,7 +264,7 @@ export function folderWords(path: string): string {
   return path === '.' ? 'the home' : shownText(path)
 }
 
-let kept: Desk | null = null
+let kept = $state.raw<Desk | null>(null)
 let putAway: (() => void) | null = null
 
 /** The desk of a person; another person's is put away. */
@@ -271,20 +273,27 @@ export function deskOf(user: string): Desk {
     kept?.dispose()
     putAway?.()
     // What it derives must outlive the drawer that asked for it first.
-    putAway = $effect.root(() => {
-      const desk = new Desk(user)
-      kept = desk
-      $effect(() => {
-        drawer.uploading = desk.uploads.left
-        drawer.unsaved = desk.edit?.dirty ?? false
-      })
-      $effect(() => {
-        const { failed, question } = desk.uploads
-        drawer.trouble = [failed > 0 ? `${count(failed, 'upload')} failed` : '', question ? 'an upload waits for your answer' : '']
-          .filter(Boolean)
-          .join(', ')
-      })
-    })
+    putAway = $effect.root(() => void (kept = new Desk(user)))
   }
   return kept!
 }
+
+// What is told outside of the drawer, and so by nothing that the drawer ends with.
+$effect.root(() => {
+  const notice = new UploadNotice((text) => toasts.problem(text, { label: 'Show', run: () => drawer.enter() }))
+  $effect(() => {
+    if (!kept) return
+    drawer.unsaved = kept.edit?.dirty ?? false
+    const { left, failed, question } = kept.uploads
+    drawer.uploading = left
+    drawer.trouble = [failed > 0 ? `${count(failed, 'upload')} failed` : '', question ? 'an upload waits for your answer' : '']
+      .filter(Boolean)
+      .join(', ')
+  })
+  $effect(() => {
+    if (!kept) return
+    const { uploads } = kept
+    void [uploads.failed, uploads.question, drawer.open]
+    untrack(() => notice.look(uploads, drawer.open))
+  })
+})

@@ -134,7 +134,19 @@ export async function discard({ key, url }: Pick<Unfinished, 'key' | 'url'>): Pr
   await tus.defaultOptions.urlStorage.removeUpload(key)
 }
 
-/** The given file that an unfinished upload is of. */
-export function matching(uploads: readonly Unfinished[], file: Pick<File, 'name' | 'size' | 'lastModified'>, nameOf: (path: string) => string) {
-  return uploads.find((u) => nameOf(u.path) === file.name && u.size === file.size && u.modified === file.lastModified)
+/** Of the given files those that unfinished uploads are of, with their paths, and the others. An upload takes one file. */
+export function matched<F extends Pick<File, 'name' | 'size' | 'lastModified'>>(
+  uploads: readonly Unfinished[],
+  given: readonly F[],
+  nameOf: (path: string) => string,
+): { files: Array<{ file: F; path: string }>; others: F[] } {
+  const left = [...uploads]
+  const files: Array<{ file: F; path: string }> = []
+  const others: F[] = []
+  for (const file of given) {
+    const at = left.findIndex((u) => nameOf(u.path) === file.name && u.size === file.size && u.modified === file.lastModified)
+    if (at < 0) others.push(file)
+    else files.push({ file, path: left.splice(at, 1)[0]!.path })
+  }
+  return { files, others }
 }

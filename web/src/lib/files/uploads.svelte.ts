@@ -43,6 +43,8 @@ export class Upload {
   replace = false
   tries = 1
   sending: Sending | null = null
+  /** What was sent under a name that was taken is being thrown away; null: there is nothing of the kind. */
+  ending: Promise<void> | null = null
 
   constructor(
     readonly id: number,
@@ -197,6 +199,15 @@ export class Uploads {
   #start(upload: Upload): void {
     upload.state = 'sending'
     if (upload.sending) return upload.sending.resume()
+    if (!upload.ending) return this.#send(upload)
+    // Until it is gone it takes room of the home, which this one may need.
+    void upload.ending.then(() => {
+      upload.ending = null
+      if (upload.state === 'sending' && !upload.sending) this.#send(upload)
+    })
+  }
+
+  #send(upload: Upload): void {
     upload.sending = this.send(
       { file: upload.file, path: upload.path, replace: upload.replace },
       {
@@ -227,6 +238,7 @@ export class Uploads {
       upload.problem = refusal.sentence
       return this.#pump()
     }
+    upload.ending = upload.sending?.cancel().catch(() => undefined) ?? null // what stays there ends by itself in a week
     upload.sending = null
     upload.sent = 0
     const always = this.#always.get(upload.batch)

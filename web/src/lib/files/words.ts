@@ -56,6 +56,12 @@ export function count(n: number, one: string, many = `${one}s`): string {
   return `${n.toLocaleString('en')} ${n === 1 ? one : many}`
 }
 
+/** Names in a sentence, the first few of them. */
+export function listed(names: readonly string[], most = 4): string {
+  if (names.length > most) return `${names.slice(0, most).join(', ')} and ${count(names.length - most, 'other')}`
+  return names.length < 2 ? (names[0] ?? '') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)!}`
+}
+
 /** Permission bits as ls writes them. */
 export function modeWords(mode: number): string {
   const bit = (at: number, letter: string) => ((mode >> at) & 1 ? letter : '-')

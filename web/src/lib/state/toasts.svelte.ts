@@ -19,8 +19,8 @@ class Toasts {
   list = $state<Toast[]>([])
   #next = 0
 
-  problem(text: string): void {
-    this.#add(text, 'problem')
+  problem(text: string, action?: ToastAction): void {
+    this.#add(text, 'problem', action)
   }
 
   done(text: string, action?: ToastAction): void {
