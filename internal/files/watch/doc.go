@@ -21,7 +21,7 @@
 // (overlayfs), each folder of a watched home has an inotify watch. New folders are
 // listed when they are seen, and all is looked over every now and then (poll.go):
 // that finds what was missed, late. When the account's watches are used up
-// (fs.inotify.max_user_watches), only the looking over is left; the log says so.
+// (fs.inotify.max_user_watches), only the looking over is left; the log says so, and Stream.Late how late that is.
 // It misses a file that was made and deleted between two looks in a new folder,
 // and knows a rename only while both folders are watched.
 //

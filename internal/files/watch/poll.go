@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,6 +54,9 @@ type poll struct {
 	at        time.Time     // of the last look
 	took      time.Duration // the last look
 	doubt     bool          // something was not as the events said: look soon
+
+	// late is Stream.Late, in nanoseconds. Anybody reads it.
+	late atomic.Int64
 }
 
 // seen is what a look found: a hash of each name's state, and of all beyond
@@ -234,9 +238,13 @@ func (p *poll) look() time.Duration {
 	p.looked, p.doubt, p.at, p.took = true, false, time.Now(), time.Since(begun)
 	least := cmp.Or(p.w.often, lookOften)
 	if p.ino != nil {
-		least = lookEvery
+		return max(lookEvery, lookRest*p.took)
 	}
-	return max(least, lookRest*p.took)
+	rest := max(least, lookRest*p.took)
+	if was := p.late.Swap(int64(rest + p.took)); was == 0 { // from now on
+		p.overflow()
+	}
+	return rest
 }
 
 // folder looks at all in an open folder and below it, and puts watches on folders

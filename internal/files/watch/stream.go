@@ -91,6 +91,16 @@ func (s *Stream) Close() {
 
 func (s *Stream) end() { s.once.Do(func() { close(s.closed) }) }
 
+// Late is about how late a change may be told, as the home is only looked over every
+// now and then; 0: at once, mostly. It becomes more than 0 while the home is watched
+// when watches are used up: Next tells an overflow then.
+func (s *Stream) Late() time.Duration {
+	if s.h.poll == nil {
+		return 0
+	}
+	return time.Duration(s.h.poll.late.Load())
+}
+
 // Next waits for changes. The error is the context's, or ErrClosed.
 func (s *Stream) Next(ctx context.Context) (Batch, error) {
 	timer := time.NewTimer(0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -212,4 +213,31 @@ func TestACounterCountsPaths(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// A stream says how late it may be, also when watches are used up while it is read.
+func TestLate(t *testing.T) {
+	for source, late := range map[string]bool{"inotify": false, "looks": true} {
+		y := newYard(t, source)
+		s := y.stream(".")
+		if got := s.Late(); (got > 0) != late || got > 10*time.Second {
+			t.Errorf("%s: %v", source, got)
+		}
+	}
+	y := newYard(t, "inotify")
+	y.watches = 3
+	s := y.stream(".")
+	if s.Late() != 0 {
+		t.Fatal(s.Late())
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		y.must(os.Mkdir(y.at(name), 0o755))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for s.Late() == 0 {
+		if _, err := s.Next(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -21,6 +21,9 @@ type Changes interface {
 	// Next waits until something changed. paths are from the home's top; lost says
 	// that there is more that is not known.
 	Next(ctx context.Context) (paths []string, lost bool, err error)
+	// Late is about how late that may be; 0: it is at once. It may change: Next tells
+	// of something lost when it is no longer 0.
+	Late() time.Duration
 	Close() error
 }
 

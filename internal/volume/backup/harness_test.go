@@ -61,8 +61,11 @@ type bench struct {
 
 // stream is a watch that the test feeds.
 type stream struct {
-	c chan change
+	c    chan change
+	late time.Duration
 }
+
+func (s *stream) Late() time.Duration { return s.late }
 
 type change struct {
 	paths []string
@@ -125,7 +128,7 @@ func newBench(t testing.TB, set func(*Options)) *bench {
 		Homes: func(context.Context) ([]station.Workstation, error) { return []station.Workstation{b.ws}, nil },
 		Home:  func(ws station.Workstation) string { return filepath.Join(data, "homes", string(ws.ID)) },
 		Watch: func(context.Context, station.Workstation, string) (Changes, error) {
-			s := &stream{make(chan change, 100)}
+			s := &stream{c: make(chan change, 100)}
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.streams = append(b.streams, s)

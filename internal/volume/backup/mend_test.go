@@ -121,3 +121,25 @@ func TestAbuse37_PendingIsBounded(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+// A watch that tells changes too late is as none: what changed is stored without
+// that it told, and how much waits is not known.
+func TestDeafWatch(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(o *Options) {
+		o.Timing.Quiet = time.Hour // nobody waits for it who hears nothing
+		o.Watch = func(context.Context, station.Workstation, string) (Changes, error) {
+			return &stream{c: make(chan change), late: time.Minute}, nil
+		}
+	})
+	b.safe()
+	if err := os.WriteFile(filepath.Join(b.home, "f"), []byte("unheard"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.safe(); s.Pending != -1 {
+		t.Errorf("%+v", s)
+	}
+	if c := b.content("f"); c != "unheard" {
+		t.Errorf("%q", c)
+	}
+}

@@ -33,7 +33,8 @@ type unit struct {
 	pend            pending // changed since the present or last run began
 	covering        pending // what the present run is to cover
 	asked           []asked
-	blind           bool // the home cannot be watched
+	blind           bool // the home cannot be watched, or changes are heard too late
+	late            bool // they are heard late
 	watched         bool // the first try to watch has been made
 	compared        bool // the record with the repository, since the start
 	busy            string
@@ -235,51 +236,6 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// watch hears the home, again and again.
-func (u *unit) watch(ctx context.Context) {
-	for ctx.Err() == nil {
-		c, err := u.from.watch(ctx)
-		u.mu.Lock()
-		// What changed between two watches, or after a snapshot began that somebody asked
-		// for before there was one, nobody heard.
-		deaf := u.watched || u.begun
-		u.watched = true
-		if was := u.blind; err != nil && !was && ctx.Err() == nil && !errors.Is(err, errNotWatched) {
-			u.log.Warn("the home cannot be watched; snapshots are made every now and then", "err", err)
-		}
-		u.blind = err != nil
-		u.mu.Unlock()
-		if deaf && u.from.wakes() {
-			u.changed(time.Now(), nil, true)
-		}
-		u.nudge()
-		wait := u.e.t.Blind
-		if err == nil {
-			err = errors.Join(u.hear(ctx, c), c.Close())
-			if ctx.Err() == nil {
-				u.log.Warn("the watch of the home has ended; it begins again", "err", err)
-			}
-			wait = min(wait, time.Second)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
-}
-
-func (u *unit) hear(ctx context.Context, c Changes) error {
-	for {
-		paths, lost, err := c.Next(ctx)
-		if err != nil {
-			return err
-		}
-		rules := u.rules()
-		kept := slices.DeleteFunc(paths, func(p string) bool { return u.from.beside(p) || !counts(p, rules) })
-		u.changed(time.Now(), kept, lost)
-	}
-}
-
 // failed takes in that something did not work: it is tried again by itself.
 func (u *unit) failed(err error) {
 	u.mu.Lock()
@@ -321,7 +277,7 @@ func (u *unit) state() station.BackupState {
 	defer u.mu.Unlock()
 	s := station.BackupState{On: true, Place: u.e.place(), Safe: u.rec.Safe, Pending: count(&u.pend, &u.covering), Busy: u.busy,
 		Scrubbed: u.rec.Scrubbed, Trouble: u.trouble, Left: slices.Clone(u.rec.Left)}
-	if u.blind && u.pend.any() || u.blind && u.from.wakes() {
+	if u.blind && u.pend.any() || (u.blind || u.late) && u.from.wakes() {
 		s.Pending = -1
 	}
 	if s.Busy == "" && u.scrubbing {
