@@ -49,7 +49,12 @@ type looked struct {
 	names    int64    // in it
 	whole    int64    // the bytes of all files in it
 	compared files.Compared
-	diffs    []files.Diff // in place; all
+	shown    []files.Diff // in place: the first of them
+	steps    bytes.Buffer // in place: lines of the plan; not for a preview
+	// runs are the paths that differ, as restic is to fetch them; all: so many that
+	// all is fetched.
+	all  bool
+	runs [][]string
 }
 
 func (l *looked) close() { l.listing.Close() }
@@ -68,7 +73,7 @@ func (m *Manager) Preview(ctx context.Context, user station.ID, snapshot string,
 	if err != nil {
 		return out, err
 	}
-	l, err := m.look(ctx, &job{ws: ws, user: user, repo: repo}, snapshot, q)
+	l, err := m.look(ctx, &job{ws: ws, user: user, repo: repo}, snapshot, q, true)
 	if err != nil {
 		return out, err
 	}
@@ -78,7 +83,7 @@ func (m *Manager) Preview(ctx context.Context, user station.ID, snapshot string,
 		out.Adds = l.names
 	} else {
 		out.Adds, out.Replace, out.Trash, out.Same = l.compared.Adds, l.compared.Replaces, l.compared.Trashes, l.compared.Same
-		for _, d := range l.diffs[:min(len(l.diffs), shownChanges)] {
+		for _, d := range l.shown {
 			out.Changes = append(out.Changes, station.RestoreChange{Path: d.Path.String(), Change: d.Change, Size: d.Size})
 		}
 	}
@@ -95,7 +100,7 @@ func (m *Manager) Preview(ctx context.Context, user station.ID, snapshot string,
 
 // bytes is how much is fetched.
 func (l *looked) bytes() int64 {
-	if l.diffs == nil {
+	if l.all {
 		return l.whole
 	}
 	return l.compared.Bytes
@@ -103,20 +108,23 @@ func (l *looked) bytes() int64 {
 
 // files is how many names come into the home.
 func (l *looked) files() int64 {
-	if l.diffs == nil {
+	if l.all {
 		return l.names
 	}
 	return l.compared.Adds + l.compared.Replaces
 }
 
 // look reads the snapshot's listing and, for in place, has the helper compare it
-// with the home.
-func (m *Manager) look(ctx context.Context, j *job, snapshot string, q station.RestoreRequest) (_ *looked, err error) {
+// with the home. preview: nothing will be done, so no steps are kept.
+func (m *Manager) look(ctx context.Context, j *job, snapshot string, q station.RestoreRequest, preview bool) (_ *looked, err error) {
 	p, err := files.ParsePath(q.Path)
 	if err != nil {
 		return nil, err
 	}
-	l := &looked{path: p}
+	l := &looked{path: p, all: q.Where == "beside", runs: [][]string{{string(p)}}}
+	if p.Home() {
+		l.runs = [][]string{nil}
+	}
 	if l.listing, err = spill(m.records.dir); err != nil {
 		return nil, err
 	}
@@ -152,7 +160,7 @@ func (m *Manager) look(ctx context.Context, j *job, snapshot string, q station.R
 		return nil, fmt.Errorf("read the listing: %w", err)
 	}
 	if q.Where == "in_place" {
-		err = m.compare(ctx, j, l, q.Exact)
+		err = m.compare(ctx, j, l, q.Exact, preview)
 	}
 	return l, err
 }
@@ -170,7 +178,7 @@ func spill(dir string) (*os.File, error) {
 }
 
 // compare has the helper compare the listing with the home.
-func (m *Manager) compare(ctx context.Context, j *job, l *looked, exact bool) error {
+func (m *Manager) compare(ctx context.Context, j *job, l *looked, exact, preview bool) error {
 	helper, err := m.o.Server.Helper(ctx, j.user)
 	if err != nil {
 		return err
@@ -181,7 +189,7 @@ func (m *Manager) compare(ctx context.Context, j *job, l *looked, exact bool) er
 		return err
 	}
 	defer res.Body.Close()
-	l.diffs = []files.Diff{}
+	take := taker{looked: l, preview: preview}
 	in := json.NewDecoder(bufio.NewReader(res.Body))
 	for {
 		var line filesapi.Compared
@@ -195,6 +203,7 @@ func (m *Manager) compare(ctx context.Context, j *job, l *looked, exact bool) er
 			trashes := l.compared.Trashes
 			l.compared = *line.Done
 			l.compared.Trashes = trashes
+			take.end()
 			return nil
 		case line.Diff == nil:
 			continue
@@ -204,7 +213,9 @@ func (m *Manager) compare(ctx context.Context, j *job, l *looked, exact bool) er
 			}
 			l.compared.Trashes++
 		}
-		l.diffs = append(l.diffs, *line.Diff)
+		if err := take.diff(*line.Diff); err != nil {
+			return err
+		}
 	}
 }
 
@@ -236,31 +247,65 @@ func modeOf(m uint32) uint32 {
 	return out
 }
 
-// includes are the paths to fetch for the differences: each that is below
-// another comes with it. nil: all of the path.
-func (l *looked) includes() []string {
-	out := []string{}
-	var roots []string
-	for _, d := range l.diffs {
-		if d.Change != "add" && d.Change != "replace" {
-			continue
-		}
-		out = append(out, d.Was)
+// taker takes in differences, of which there may be millions.
+type taker struct {
+	*looked
+	preview bool
+	paths   []string        // to fetch; each that is below another comes with it
+	roots   map[string]bool // the folders among them
+	size    int             // of paths, in bytes
+}
+
+// diff takes in one. A folder comes before what is in it.
+func (t *taker) diff(d files.Diff) error {
+	if len(t.shown) < shownChanges {
+		t.shown = append(t.shown, d)
+	}
+	var step files.PlanLine
+	switch d.Change {
+	case "trash":
+		step.Extra = &d.Path
+	case "mode":
+		step.Path, step.Mode = &d.Path, &d.Mode
+	default:
+		t.fetch(d)
 		if d.Folder {
-			roots = append(roots, d.Was)
+			step.Folder = d.Was
 		}
 	}
-	within := map[string]bool{}
-	for _, r := range roots {
-		within[r] = true
+	if t.preview || step == (files.PlanLine{}) {
+		return nil
 	}
-	kept := out[:0]
-	for _, p := range out {
-		if !below(p, within) {
-			kept = append(kept, p)
+	return json.NewEncoder(&t.steps).Encode(step)
+}
+
+func (t *taker) fetch(d files.Diff) {
+	if t.all || below(d.Was, t.roots) {
+		return
+	}
+	t.paths, t.size = append(t.paths, d.Was), t.size+len(d.Was)
+	if t.all = len(t.paths) > batch*batches || t.size > batchBytes*batches; t.all {
+		t.paths, t.roots = nil, nil
+		return
+	}
+	if d.Folder {
+		if t.roots == nil {
+			t.roots = map[string]bool{}
 		}
+		t.roots[d.Was] = true
 	}
-	return kept
+}
+
+// end decides what is fetched: before room is set aside for it.
+func (t *taker) end() {
+	if t.all {
+		return
+	}
+	if runs, ok := split(t.paths); ok {
+		t.runs = runs
+		return
+	}
+	t.all = true
 }
 
 // below says whether a folder on the way to p is in the set.
@@ -277,19 +322,7 @@ func below(p string, folders map[string]bool) bool {
 func (l *looked) plan(q station.RestoreRequest, label string) ([]byte, error) {
 	var b bytes.Buffer
 	out := json.NewEncoder(&b)
-	_, whole := l.runs()
-	err := out.Encode(files.Plan{Path: l.path, Beside: q.Where == "beside", Label: label, Whole: whole})
-	for _, d := range l.diffs {
-		switch d.Change {
-		case "trash":
-			err = errors.Join(err, out.Encode(files.PlanLine{Extra: &d.Path}))
-		case "mode":
-			err = errors.Join(err, out.Encode(files.PlanLine{Path: &d.Path, Mode: &d.Mode}))
-		case "add", "replace":
-			if d.Folder {
-				err = errors.Join(err, out.Encode(files.PlanLine{Folder: d.Was}))
-			}
-		}
-	}
+	err := out.Encode(files.Plan{Path: l.path, Beside: q.Where == "beside", Label: label, Whole: l.all})
+	b.Write(l.steps.Bytes())
 	return b.Bytes(), err
 }

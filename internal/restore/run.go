@@ -43,7 +43,7 @@ func (m *Manager) whole(ctx context.Context, j *job) error {
 			m.o.Log.Warn("no snapshot could be made before a restore", "workstation", j.ws.ID, "err", err)
 		}
 	}
-	l, err := m.look(ctx, j, now.Snapshot, now.Request)
+	l, err := m.look(ctx, j, now.Snapshot, now.Request, false)
 	if err != nil {
 		return err
 	}
@@ -154,11 +154,7 @@ func (m *Manager) fetch(ctx context.Context, j *job, l *looked) error {
 
 // restic runs restic for all that is to be fetched, bounded by what was listed.
 func (m *Manager) restic(ctx context.Context, j *job, l *looked, dir string) error {
-	limit, names := l.whole, l.names
-	runs, whole := l.runs()
-	if !whole {
-		limit = l.compared.Bytes
-	}
+	limit, names := l.bytes(), l.names
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watching := make(chan struct{})
@@ -173,9 +169,10 @@ func (m *Manager) restic(ctx context.Context, j *job, l *looked, dir string) err
 		})
 	}()
 	var err error
-	for _, paths := range runs {
+	for _, paths := range l.runs {
 		if err = ctx.Err(); err == nil {
-			_, err = j.repo.Restore(ctx, restic.RestoreRequest{Snapshot: j.now().Snapshot, Into: dir, Paths: paths, Most: limit + slackBytes})
+			_, err = j.repo.Restore(ctx, restic.RestoreRequest{Snapshot: j.now().Snapshot, Into: dir, Paths: paths, Most: limit + slackBytes,
+				Place: "the home, or on this server's disk"})
 		}
 		if err != nil {
 			break
@@ -188,20 +185,6 @@ func (m *Manager) restic(ctx context.Context, j *job, l *looked, dir string) err
 		return cause
 	}
 	return err
-}
-
-// runs are the paths that each run of restic fetches. whole: it is all below the
-// path.
-func (l *looked) runs() (runs [][]string, whole bool) {
-	if l.diffs != nil {
-		if some, ok := split(l.includes()); ok {
-			return some, false
-		}
-	}
-	if l.path.Home() {
-		return [][]string{nil}, true
-	}
-	return [][]string{{string(l.path)}}, true
 }
 
 // split makes runs of paths; false: there are too many.
