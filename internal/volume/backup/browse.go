@@ -52,6 +52,10 @@ func (e *Engine) Archive(ctx context.Context, ws station.Workstation, snapshot, 
 	return e.With(ctx, ws, "", func(r *restic.Repo) error { return r.Dump(ctx, snapshot, path, format, w) })
 }
 
+// entriesMax is how many names of a folder are told; they are in memory, and in
+// one answer.
+const entriesMax = 50_000
+
 // folder asks restic for the list, which is quick; where that cannot say all, as
 // with names that are not UTF-8 or links, it goes down the trees.
 func folder(ctx context.Context, r *restic.Repo, snapshot, path string) ([]restic.TreeNode, error) {
@@ -61,6 +65,9 @@ func folder(ctx context.Context, r *restic.Repo, snapshot, path string) ([]resti
 		if n.Path == path {
 			itself = n.Type
 			return nil
+		}
+		if len(list) == entriesMax {
+			return restic.TooLarge()
 		}
 		if !n.Exact() || n.Type == "symlink" {
 			whole = false

@@ -94,6 +94,7 @@ type Engine struct {
 	// The places for runs: of homes, of those that are long, of the server's own, of
 	// looks at whole repositories.
 	quick, slow, own, scrubs *pool
+	reads                    *pool // places of people who look around
 
 	mu     sync.Mutex
 	units  map[station.ID]*unit
@@ -121,7 +122,7 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("backup: the programs are missing")
 	}
 	e := &Engine{o: o, t: o.Timing.withDefaults(), units: map[station.ID]*unit{},
-		quick: newPool(quickRuns), slow: newPool(slowRuns), own: newPool(serverRuns), scrubs: newPool(scrubRuns)}
+		reads: newPool(readsAtOnce), quick: newPool(quickRuns), slow: newPool(slowRuns), own: newPool(serverRuns), scrubs: newPool(scrubRuns)}
 	if o.Off != "" {
 		return e, nil
 	}
@@ -314,7 +315,9 @@ func (e *Engine) ask(ws station.Workstation, tag string) (<-chan result, error) 
 }
 
 // With runs something on a workstation's repository while it is not pruned. busy
-// is what the state says meanwhile, such as "restore"; "": nothing.
+// is what the state says meanwhile, such as "restore"; "": somebody looks around,
+// which only so many can at the same time, as each run of restic takes memory:
+// others wait for a time.
 func (e *Engine) With(ctx context.Context, ws station.Workstation, busy string, do func(*restic.Repo) error) error {
 	if err := e.off(); err != nil {
 		return err
@@ -322,6 +325,13 @@ func (e *Engine) With(ctx context.Context, ws station.Workstation, busy string, 
 	u, err := e.unit(ws)
 	if err != nil {
 		return err
+	}
+	if busy == "" {
+		leave, err := e.enter(ctx, u)
+		if err != nil {
+			return err
+		}
+		defer leave()
 	}
 	return u.with(ctx, busy, do)
 }

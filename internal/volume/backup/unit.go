@@ -25,6 +25,7 @@ type unit struct {
 	log     *slog.Logger
 	stop    context.CancelFunc // set while it runs; the engine's lock
 	wake    chan struct{}      // holds one: look again what is to be done
+	reads   *pool              // people who look around
 	// turn is held for reading by what reads or adds, and for writing by what removes.
 	turn sync.RWMutex
 
@@ -76,7 +77,8 @@ func (e *Engine) newUnit(id station.ID, from source) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &unit{e: e, id: id, from: from, repo: repo, folders: func() error { return o.folders(id) }, log: e.o.Log.With("workstation", id), wake: make(chan struct{}, 1)}
+	u := &unit{e: e, id: id, from: from, repo: repo, folders: func() error { return o.folders(id) }, log: e.o.Log.With("workstation", id), wake: make(chan struct{}, 1),
+		reads: newPool(readsOfOne)}
 	if u.rec, err = u.readRecord(); err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ const (
 	CodeBusy         = "backup_busy"   // by this server
 	CodeDamaged      = "backup_damaged"
 	CodeNotAFile     = "not_a_file"
+	CodeTooLarge     = "too_large"
 	CodeNoSnapshot   = "no_snapshot"
 	CodeIncomplete   = "backup_incomplete" // the snapshot is there; some files could not be read
 	CodeFailed       = "backup_failed"

@@ -174,14 +174,39 @@ type TreeNode struct {
 	MTime      time.Time
 	LinkTarget string // any bytes
 	Subtree    string
-	Content    []string
+}
+
+// treeMax is how much of a tree is read: a folder of some 80,000 names, or one
+// very large file's list of parts.
+const treeMax = 32 << 20
+
+// TooLarge is the error for a folder that has more names than can be told at once.
+func TooLarge() error {
+	return station.Errorf(station.ErrConflict, CodeTooLarge,
+		"That folder has too many names to be shown out of a snapshot; download it as an archive, or restore it beside what is there.")
+}
+
+// bounded keeps what is written, up to treeMax; then full is called.
+type bounded struct {
+	bytes.Buffer
+	full func()
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > treeMax {
+		b.full()
+		return len(p), nil
+	}
+	return b.Buffer.Write(p)
 }
 
 // Tree lists a tree by its id, such as Snapshot.Tree, in which the one node is
 // Top's. Unlike Ls it has exact names and link targets; it is one run of restic
-// per folder.
+// per folder. One that is too large for memory is CodeTooLarge.
 func (r *Repo) Tree(ctx context.Context, id string) ([]TreeNode, error) {
-	var b bytes.Buffer
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b := bounded{full: func() { cancel(TooLarge()) }}
 	if err := r.run(ctx, job{args: []string{"cat", "blob", id}, out: &b}); err != nil {
 		return nil, err
 	}
@@ -201,7 +226,6 @@ func parseTree(b []byte) ([]TreeNode, error) {
 			Target  string    `json:"linktarget"`
 			Raw     []byte    `json:"linktarget_raw"`
 			Subtree string    `json:"subtree"`
-			Content []string  `json:"content"`
 		} `json:"nodes"`
 	}
 	if err := json.Unmarshal(b, &tree); err != nil {
@@ -217,7 +241,7 @@ func parseTree(b []byte) ([]TreeNode, error) {
 			n.Target = string(n.Raw)
 		}
 		list = append(list, TreeNode{Name: name, Type: n.Type, Mode: n.Mode, UID: n.UID, GID: n.GID, Size: n.Size, MTime: n.MTime,
-			LinkTarget: n.Target, Subtree: n.Subtree, Content: n.Content})
+			LinkTarget: n.Target, Subtree: n.Subtree})
 	}
 	return list, nil
 }

@@ -212,3 +212,18 @@ func TestUnlock(t *testing.T) {
 	}
 	try(t, r.Prune(t.Context()))
 }
+
+// A tree that is too large for memory ends the run, and keeps nothing more.
+func TestTreeIsBounded(t *testing.T) {
+	full := 0
+	b := bounded{full: func() { full++ }}
+	part := make([]byte, treeMax/4)
+	for range 8 {
+		if n, err := b.Write(part); n != len(part) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if full != 4 || b.Len() != treeMax {
+		t.Errorf("%d times full, %d bytes", full, b.Len())
+	}
+}
