@@ -213,8 +213,15 @@ func yieldToOthers() error {
 		whoThread   = 1         // IOPRIO_WHO_PROCESS, of this thread
 		lowestOfUse = 2<<13 | 7 // best effort, the lowest: idle might never be served
 	)
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, niceness); err != nil {
+	have, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
 		return fmt.Errorf("niceness: %w", err)
+	}
+	// The system call counts from 40 down. Who is nicer already may not go back.
+	if 20-have < niceness {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, niceness); err != nil {
+			return fmt.Errorf("niceness: %w", err)
+		}
 	}
 	if _, _, e := unix.Syscall(unix.SYS_IOPRIO_SET, whoThread, 0, lowestOfUse); e != 0 && e != unix.ENOSYS {
 		return fmt.Errorf("priority of input and output: %w", e)
