@@ -74,6 +74,9 @@ type Timing struct {
 	List     time.Duration // between two looks for new homes; 15 s
 	Stalled  time.Duration // without progress, after which a run is given up; 15 min
 	Hold     time.Duration // of a run, after which it counts as slow; 60 s
+	Tidy     time.Duration // after forgetting or pruning did not come to its end; 5 min
+	Again    time.Duration // after a look at the whole repository that failed, until all of it is read; an hour
+	Damaged  time.Duration // after that found damage; a day
 	Turn     time.Duration // of a slow run, after which it makes room for one that waits; 2 h
 }
 
@@ -83,6 +86,7 @@ func (t Timing) withDefaults() Timing {
 		Retry: cmp.Or(t.Retry, 2*time.Second), RetryMax: cmp.Or(t.RetryMax, 5*time.Minute), Scrub: cmp.Or(t.Scrub, 7*24*time.Hour),
 		Prune: cmp.Or(t.Prune, 24*time.Hour), Forget: cmp.Or(t.Forget, 20), List: cmp.Or(t.List, 15*time.Second), Stalled: cmp.Or(t.Stalled, 15*time.Minute),
 		Hold: cmp.Or(t.Hold, time.Minute), Turn: cmp.Or(t.Turn, 2*time.Hour),
+		Tidy: cmp.Or(t.Tidy, 5*time.Minute), Again: cmp.Or(t.Again, time.Hour), Damaged: cmp.Or(t.Damaged, 24*time.Hour),
 	}
 }
 

@@ -20,8 +20,9 @@ type record struct {
 	Safe      time.Time          `json:"safe"`
 	Scrubbed  time.Time          `json:"scrubbed"`
 	Pruned    time.Time          `json:"pruned"`
-	Forgotten int                `json:"forgotten"` // snapshots made since
-	Snapshots []station.Snapshot `json:"snapshots"` // oldest first
+	Forgotten int                `json:"forgotten"`          // snapshots made since
+	Snapshots []station.Snapshot `json:"snapshots"`          // oldest first
+	Unproved  []string           `json:"unproved,omitempty"` // those that could not be read back
 	Left      []station.Left     `json:"left"`
 	Damage    string             `json:"damage,omitempty"` // what the last look at the whole found
 }

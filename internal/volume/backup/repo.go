@@ -72,6 +72,7 @@ func Repo(o RepoOptions, id station.ID) (*restic.Repo, error) {
 	r := restic.Options{Program: o.Program, Launcher: o.Launcher, Key: o.Key, Host: o.Host, Bucket: o.Bucket,
 		Cache: filepath.Join(work, "cache"), Lock: filepath.Join(work, "lock")}
 	if o.Bucket.Name != "" {
+		r.Fresh = filepath.Join(work, "verify-cache")
 		r.Path = "server"
 		if id != serverID {
 			r.Path = path.Join("workstations", string(id))
@@ -91,6 +92,8 @@ func (o RepoOptions) folders(id station.ID) error {
 	folders := []string{filepath.Join(o.Data, workDir, string(id), "cache")}
 	if o.Bucket.Name == "" {
 		folders = append(folders, filepath.Join(o.Data, reposDir, string(id)))
+	} else {
+		folders = append(folders, filepath.Join(o.Data, workDir, string(id), "verify-cache"))
 	}
 	for _, d := range folders {
 		if err := os.MkdirAll(d, 0o700); err != nil {

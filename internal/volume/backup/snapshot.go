@@ -126,6 +126,10 @@ func (u *unit) make(ctx context.Context, begin time.Time, tags []string) (statio
 		sn.Verified = time.Now()
 	}
 	u.mu.Lock()
+	if verr != nil && ctx.Err() == nil {
+		u.rec.Unproved = append(u.rec.Unproved, sn.ID)
+	}
+	u.unread.took(time.Now(), sum, u.e.t)
 	u.rec.Snapshots = append(u.rec.Snapshots, sn)
 	u.rec.Left = leftOut(p.left, sum)
 	if restic.CodeOf(verr) == restic.CodeNoSnapshot {
@@ -269,6 +273,9 @@ func (u *unit) take(list []restic.Snapshot) {
 			safe = sn.At
 		}
 	}
+	u.rec.Unproved = slices.DeleteFunc(u.rec.Unproved, func(id string) bool {
+		return !slices.ContainsFunc(list, func(s restic.Snapshot) bool { return s.ID == id })
+	})
 	slices.SortStableFunc(u.rec.Snapshots, func(a, b station.Snapshot) int { return a.At.Compare(b.At) })
 	if safe.Before(u.rec.Safe) {
 		u.rec.Safe = safe

@@ -1,8 +1,10 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"staithe/internal/volume/restic"
@@ -13,15 +15,12 @@ import (
 // within its minute.
 const yieldAfter = 10 * time.Second
 
-// tidyAgain is when tidying that was broken off is tried again.
-const tidyAgain = 5 * time.Minute
-
 // tidy forgets snapshots by the policy, and when it is time removes the data that
 // no snapshot has. restic locks the repository for that: when somebody asks for a
 // snapshot or wants to read it is broken off, which restic's repositories are made
 // for, and done later.
-func (u *unit) tidy(ctx context.Context) {
-	slot, err := u.slot(ctx)
+func (u *unit) tidy(run context.Context) {
+	slot, err := u.slot(run)
 	if err != nil {
 		return
 	}
@@ -34,7 +33,7 @@ func (u *unit) tidy(ctx context.Context) {
 		return
 	}
 	defer u.turn.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(run)
 	defer cancel()
 	u.mu.Lock()
 	if len(u.asked) > 0 || u.reading > 0 {
@@ -48,50 +47,93 @@ func (u *unit) tidy(ctx context.Context) {
 	through := prune && u.pruneOverdue(now)
 	u.mu.Unlock()
 	stop := u.yieldToOthers(ctx, slot, through, cancel)
-	if err = u.forget(ctx); err == nil && prune {
+	if err = u.forget(run, ctx); err == nil && prune {
 		err = u.prune(ctx, through)
 	}
 	stop()
+	u.tidied(err, ctx.Err() != nil)
+}
+
+// tidied takes in how tidying ended. It is tried again by itself.
+func (u *unit) tidied(err error, broken bool) {
 	u.mu.Lock()
+	defer u.mu.Unlock()
 	u.busy, u.yield = "", nil
 	if err == nil {
-		u.worked()
+		u.tidyTrouble = ""
 		u.keep()
+		return
 	}
-	u.mu.Unlock()
-	switch {
-	case err != nil && ctx.Err() != nil:
-		u.tidyLater()
-	case err != nil:
-		u.tidyLater()
-		u.failed(err)
+	u.tidyAt = time.Now().Add(u.e.t.Tidy)
+	if broken {
+		return
 	}
+	sentence := sentenceOf(err)
+	if u.tidyTrouble != sentence {
+		u.log.Error("old backups could not be removed; it is tried again", "err", err)
+	}
+	u.tidyTrouble = sentence
 }
 
 func (u *unit) tidyLater() {
 	u.mu.Lock()
-	u.tidyAt = time.Now().Add(tidyAgain)
+	u.tidyAt = time.Now().Add(u.e.t.Tidy)
 	u.mu.Unlock()
 }
 
-// forget forgets snapshots, and sees which are left.
-func (u *unit) forget(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, u.e.t.Stalled, errStalled)
+// forget removes the snapshots that are not to be kept: those that could not be
+// read back, where one that could follows, and those that the policy does not keep.
+// It may be broken off by yielding; which there are then is looked up all the same.
+func (u *unit) forget(run, yielding context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(yielding, u.e.t.Stalled, errStalled)
 	defer cancel()
-	err := u.locked(ctx, func() error { return u.repo.Forget(ctx, u.e.o.Keep) })
-	if err != nil {
-		return err
+	var err error
+	if ids := u.unproved(); len(ids) > 0 {
+		err = u.locked(ctx, func() error { return u.repo.ForgetThese(ctx, ids) })
 	}
-	list, err := u.repo.Snapshots(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		err = u.locked(ctx, func() error { return u.repo.Forget(ctx, string(u.id), u.e.o.Keep) })
 	}
-	u.take(list)
+	if lerr := u.list(run); lerr != nil || err != nil {
+		return cmp.Or(err, lerr)
+	}
 	u.mu.Lock()
 	u.rec.Forgotten = 0
 	u.keep()
 	u.mu.Unlock()
 	return nil
+}
+
+// list sees which snapshots there are.
+func (u *unit) list(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, u.e.t.Stalled, errStalled)
+	defer cancel()
+	var list []restic.Snapshot
+	err := u.locked(ctx, func() (err error) {
+		list, err = u.repo.Snapshots(ctx)
+		return err
+	})
+	if err == nil {
+		u.take(list)
+	}
+	return err
+}
+
+// unproved are the snapshots of which it is known that they could not be read back,
+// and that are not needed: one that could follows. Else the policy might keep such
+// a one as the last of its hour, and not the good one before it.
+func (u *unit) unproved() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var ids []string
+	good := false
+	for _, s := range slices.Backward(u.rec.Snapshots) {
+		good = good || !s.Verified.IsZero()
+		if good && slices.Contains(u.rec.Unproved, s.ID) {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
 }
 
 // prune removes data. It has longer when it keeps no snapshot from being made.
@@ -137,9 +179,6 @@ func (u *unit) yieldToOthers(ctx context.Context, slot *slot, through bool, canc
 	return func() { end(); <-done }
 }
 
-// scrubAgain is when a look that failed is tried again.
-const scrubAgain = time.Hour
-
 // scrubMost is how long one goes on at most, and scrubWait about how long another
 // waits with its own: one at a time is looked through.
 const (
@@ -147,16 +186,25 @@ const (
 	scrubWait = 10 * time.Minute
 )
 
-// scrubPart is how much of the data a scrub reads.
-const scrubPart = "5%"
+// scrubPart is how much of the data a scrub reads; wholly is how much where there
+// was damage, which another part may not have.
+const (
+	scrubPart = "5%"
+	wholly    = "100%"
+)
 
 // scrub begins to look at the whole repository: its structure, and a part of the
-// data. It locks nothing: snapshots go on.
+// data. It locks nothing: snapshots go on. What was found to be damaged is so until
+// a look at all of it finds none.
 func (u *unit) scrub(run context.Context) {
 	place := u.e.scrubs.try()
 	u.mu.Lock()
 	if u.scrubbing = place; !place {
 		u.scrubAt = time.Now().Add(scrubWait/2 + rand.N(scrubWait))
+	}
+	part := scrubPart
+	if u.rec.Damage != "" {
+		part = wholly
 	}
 	u.mu.Unlock()
 	if !place {
@@ -168,22 +216,30 @@ func (u *unit) scrub(run context.Context) {
 		defer u.turn.RUnlock()
 		ctx, cancel := context.WithTimeoutCause(run, scrubMost, errStalled)
 		defer cancel()
-		err := u.repo.Check(ctx, scrubPart)
-		u.mu.Lock()
-		u.scrubbing = false
-		switch {
-		case err == nil:
-			u.rec.Scrubbed, u.rec.Damage = time.Now(), ""
-			u.keep()
-		case run.Err() == nil:
-			u.log.Error("the repository could not be looked through; it is tried again", "err", err)
-			u.scrubAt = time.Now().Add(scrubAgain)
-			if restic.CodeOf(err) == restic.CodeDamaged {
-				u.rec.Damage = sentenceOf(err)
-				u.keep()
-			}
-		}
-		u.mu.Unlock()
+		u.scrubbed(u.repo.Check(ctx, part), part == wholly, run.Err() != nil)
 		u.nudge()
 	})
+}
+
+// scrubbed takes in what a look at the repository found.
+func (u *unit) scrubbed(err error, whole, stopped bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.scrubbing = false
+	switch {
+	case err == nil:
+		u.rec.Scrubbed, u.rec.Damage = time.Now(), ""
+		u.keep()
+	case !stopped:
+		u.log.Error("the repository could not be looked through; it is tried again", "err", err)
+		u.scrubAt = time.Now().Add(u.e.t.Again)
+		if restic.CodeOf(err) != restic.CodeDamaged {
+			return
+		}
+		if whole { // it will not heal by itself, and to read all may cost money
+			u.scrubAt = time.Now().Add(u.e.t.Damaged)
+		}
+		u.rec.Damage = sentenceOf(err)
+		u.keep()
+	}
 }

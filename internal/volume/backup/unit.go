@@ -42,7 +42,10 @@ type unit struct {
 	reading         int    // how many With runs there are
 	readBusy        string // what they say
 	done            restic.Progress
-	trouble         string
+	unread          unread
+	trouble         string // of making snapshots
+	logged          string // the trouble that the log has
+	tidyTrouble     string
 	failures        int
 	retry           time.Time
 	scrubbing       bool
@@ -194,14 +197,21 @@ func (u *unit) due() time.Time {
 	if u.blind {
 		t.Quiet = 0
 	}
-	return u.pend.due(t)
+	due := u.pend.due(t)
+	if due.IsZero() {
+		due = u.unread.again
+	}
+	if due.IsZero() && u.trouble != "" { // one that somebody asked for failed
+		due = u.retry
+	}
+	return due
 }
 
 // tidyDue is when to tidy, which is while nothing is to be stored soon. In a home
 // that is written to all the time that never is: so when it is overdue it is done
 // after a snapshot all the same. The caller holds the lock.
 func (u *unit) tidyDue(now, due time.Time) (time.Time, bool) {
-	if u.scrubbing {
+	if u.scrubbing || u.rec.Damage != "" { // what seems to be of no use may be what is needed to mend it
 		return time.Time{}, false
 	}
 	at := u.tidyAt
@@ -250,10 +260,10 @@ func (u *unit) failed(err error) {
 	u.failures++
 	u.retry = time.Now().Add(wait)
 	sentence := sentenceOf(err)
-	if u.trouble != sentence {
+	if u.logged != sentence { // what is said while restic tries again is not logged
 		u.log.Error("a backup failed; it is tried again", "err", err)
 	}
-	u.trouble = sentence
+	u.trouble, u.logged = sentence, sentence
 }
 
 func sentenceOf(err error) string {
@@ -267,10 +277,10 @@ func sentenceOf(err error) string {
 // worked ends what failed said.
 func (u *unit) worked() {
 	u.failures, u.retry = 0, time.Time{}
-	if u.trouble != "" {
+	if u.logged != "" {
 		u.log.Info("backups work again")
 	}
-	u.trouble = ""
+	u.trouble, u.logged = "", ""
 }
 
 // state is what can be said now.
@@ -279,6 +289,9 @@ func (u *unit) state() station.BackupState {
 	defer u.mu.Unlock()
 	s := station.BackupState{On: true, Place: u.e.place(), Safe: u.rec.Safe, Pending: count(&u.pend, &u.covering), Busy: u.busy,
 		Scrubbed: u.rec.Scrubbed, Trouble: u.trouble, Left: slices.Clone(u.rec.Left)}
+	if s.Pending >= 0 {
+		s.Pending += u.unread.besides(&u.pend, &u.covering)
+	}
 	if u.blind && u.pend.any() || (u.blind || u.late) && u.from.wakes() {
 		s.Pending = -1
 	}
@@ -291,10 +304,13 @@ func (u *unit) state() station.BackupState {
 	if u.busy == "snapshot" {
 		s.Done, s.Total = u.done.Bytes, u.done.TotalBytes
 	}
-	if u.trouble != "" {
+	switch {
+	case u.trouble != "":
 		s.Retry = u.retry
-	} else {
+	case u.rec.Damage != "":
 		s.Trouble = u.rec.Damage
+	case u.tidyTrouble != "":
+		s.Trouble, s.Retry = u.tidyTrouble, u.tidyAt
 	}
 	if s.Left == nil {
 		s.Left = []station.Left{}

@@ -30,7 +30,7 @@ func (u *unit) verify(ctx context.Context, parent, id string) error {
 	var sizes map[string]int64
 	var err error
 	if parent == "" {
-		err = u.repo.Ls(ctx, restic.LsRequest{Snapshot: id, NoCache: true}, func(n restic.Node) error {
+		err = u.repo.Ls(ctx, restic.LsRequest{Snapshot: id, Fresh: true}, func(n restic.Node) error {
 			u.progressed()
 			if n.Type == "file" && n.Exact() && n.Size <= sampleOne {
 				sample.add(file{n.Path, n.Size})
@@ -78,7 +78,7 @@ func (r *reservoir) add(f file) {
 // sizes looks up how large files are; those that are none are left out.
 func (u *unit) sizes(ctx context.Context, id string, files []file) (map[string]int64, error) {
 	sizes, folders := map[string]int64{}, map[string]bool{}
-	q := restic.LsRequest{Snapshot: id, NoCache: true}
+	q := restic.LsRequest{Snapshot: id, Fresh: true}
 	for _, f := range files {
 		dir := path.Dir(f.path)
 		if dir == "." {
@@ -142,7 +142,7 @@ func (u *unit) readBack(ctx context.Context, id string, files []file) error {
 	for _, f := range files {
 		paths = append(paths, f.path)
 	}
-	if _, err := u.repo.Restore(ctx, restic.RestoreRequest{Snapshot: id, Into: into, Paths: paths, NoCache: true}); err != nil {
+	if _, err := u.repo.Restore(ctx, restic.RestoreRequest{Snapshot: id, Into: into, Paths: paths, Fresh: true}); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(into)

@@ -62,7 +62,7 @@ type LsRequest struct {
 	Snapshot string
 	Folders  []string // from the top; none: all of the snapshot
 	Deep     bool     // with what is in folders below those
-	NoCache  bool     // all is read from the store
+	Fresh    bool     // what is new is read from the store: see Options.Fresh
 }
 
 // Ls tells each of what is in folders of a snapshot. Of folders that are not
@@ -71,16 +71,13 @@ func (r *Repo) Ls(ctx context.Context, q LsRequest, each func(Node) error) error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	args := []string{"ls", "--json", q.Snapshot}
-	if q.NoCache {
-		args = append(args, "--no-cache")
-	}
 	if q.Deep && len(q.Folders) > 0 {
 		args = append(args, "--recursive")
 	}
 	for _, f := range q.Folders {
 		args = append(args, inside(f))
 	}
-	return r.run(ctx, job{args: args, line: func(line []byte) {
+	return r.run(ctx, job{args: args, fresh: q.Fresh, strict: true, line: func(line []byte) {
 		var n struct {
 			Node
 			Kind string `json:"struct_type"`
@@ -125,18 +122,16 @@ type Change struct {
 func (c Change) Exact() bool { return !strings.ContainsRune(c.Path, '\uFFFD') }
 
 // Diff tells each difference of b to a. metadata adds those of modes, times and
-// owners alone.
-func (r *Repo) Diff(ctx context.Context, a, b string, metadata, noCache bool, each func(Change) error) error {
+// owners alone; fresh is as in LsRequest. A listing that cannot be read is an
+// error, after what could be.
+func (r *Repo) Diff(ctx context.Context, a, b string, metadata, fresh bool, each func(Change) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	args := []string{"diff", "--json", a, b}
 	if metadata {
 		args = append(args, "--metadata")
 	}
-	if noCache {
-		args = append(args, "--no-cache")
-	}
-	return r.run(ctx, job{args: args, line: func(line []byte) {
+	return r.run(ctx, job{args: args, fresh: fresh, strict: true, line: func(line []byte) {
 		var m struct {
 			Type     string `json:"message_type"`
 			Path     string `json:"path"`

@@ -62,9 +62,12 @@ type Options struct {
 	Path   string
 	Bucket Bucket
 	Cache  string // a folder of the host, of this repository alone; it has to exist
-	Lock   string // a file of the host, outside of Path, which is made; held while restic works
-	Place  string // what people are told of where it is; "": said by Bucket or Path
-	Host   string // this server's name, different from all that share the bucket
+	// Fresh is another such folder, for what is to be read from the store: whatever
+	// is new is not in it. "": a cache is not used for that.
+	Fresh string
+	Lock  string // a file of the host, outside of Path, which is made; held while restic works
+	Place string // what people are told of where it is; "": said by Bucket or Path
+	Host  string // this server's name, different from all that share the bucket
 }
 
 // Repo is a repository. Its methods can be called at the same time; each starts

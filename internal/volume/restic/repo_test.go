@@ -2,6 +2,7 @@ package restic
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Error(err)
 	}
 	into := t.TempDir()
-	_, err = r.Restore(ctx, RestoreRequest{Snapshot: one.ID, Into: into, Paths: []string{"d/e/" + odd, "plain"}, NoCache: true})
+	_, err = r.Restore(ctx, RestoreRequest{Snapshot: one.ID, Into: into, Paths: []string{"d/e/" + odd, "plain"}, Fresh: true})
 	try(t, err)
 	if c, err := os.ReadFile(filepath.Join(into, "home", "d", "e", odd)); err != nil || string(c) != "odd" {
 		t.Errorf("%q %v", c, err)
@@ -90,7 +91,7 @@ func TestRoundTrip(t *testing.T) {
 	if len(top) != 1 || top[0].Name != "home" {
 		t.Fatalf("%+v", top)
 	}
-	try(t, r.Forget(ctx, Policy{Hourly: 1}))
+	try(t, r.Forget(ctx, "ws", Policy{Hourly: 1}))
 	try(t, r.Prune(ctx))
 	try(t, r.Check(ctx, "100%"))
 	if list, err = r.Snapshots(ctx); err != nil || len(list) != 1 || list[0].ID != two.ID {
@@ -226,4 +227,33 @@ func TestTreeIsBounded(t *testing.T) {
 	if full != 4 || b.Len() != treeMax {
 		t.Errorf("%d times full, %d bytes", full, b.Len())
 	}
+}
+
+// What locks nothing is in nobody's way, and the dead's lock can be removed while
+// it works.
+func TestUnlockWhileSomebodyOnlyLooks(t *testing.T) {
+	r, o := open(t)
+	try(t, r.Init(t.Context()))
+	home := t.TempDir()
+	try(t, os.WriteFile(filepath.Join(home, "big"), bytes.Repeat([]byte("0123456789abcdef"), 1<<16), 0o600))
+	s, err := r.Backup(t.Context(), BackupRequest{Source: home, Of: "ws"}, nil)
+	try(t, err)
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := r.run(t.Context(), job{args: []string{"dump", s.ID, "/home/big"}, noLock: true, out: in})
+		in.CloseWithError(err)
+		ended <- err
+	}()
+	_, err = out.Read(make([]byte, 1)) // it works, and waits for who reads
+	try(t, err)
+	try(t, r.Unlock(t.Context()))
+	if locks, err := filepath.Glob(filepath.Join(o.Path, "locks", "*")); err != nil || len(locks) != 0 {
+		t.Errorf("%q %v", locks, err)
+	}
+	n, err := io.Copy(io.Discard, out)
+	if err != nil || n != 1<<20-1 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	try(t, <-ended)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -85,9 +86,14 @@ func (r *Repo) Backup(ctx context.Context, q BackupRequest, progress func(Progre
 	for _, e := range q.Excludes {
 		args = append(args, "--exclude", e)
 	}
-	each := func(line []byte) { backupLine(line, &sum, progress) }
+	var events sync.Mutex // what it prints and what it complains of come side by side
+	each := func(line []byte) {
+		events.Lock()
+		defer events.Unlock()
+		backupLine(line, &sum, progress)
+	}
 	err := r.run(ctx, job{
-		args: append(args, Top), line: each, usage: &sum.CPU, overlays: q.Overlays,
+		args: append(args, Top), line: each, event: each, usage: &sum.CPU, overlays: q.Overlays,
 		binds: []jail.Bind{{From: q.Source, To: Top}},
 		caps:  []uintptr{unix.CAP_DAC_READ_SEARCH},
 		said: func(why string) {
@@ -96,7 +102,8 @@ func (r *Repo) Backup(ctx context.Context, q BackupRequest, progress func(Progre
 			}
 		},
 	})
-	if CodeOf(err) == CodeIncomplete && sum.ID != "" {
+	// With nothing said of what could not be read, it is not known what is missing.
+	if CodeOf(err) == CodeIncomplete && sum.ID != "" && len(sum.Unread) > 0 {
 		err = nil
 	}
 	if err == nil && sum.ID == "" {
@@ -110,6 +117,7 @@ func backupLine(line []byte, sum *Summary, progress func(Progress)) {
 	var m struct {
 		Type       string          `json:"message_type"`
 		Error      json.RawMessage `json:"error"`
+		During     string          `json:"during"`
 		Item       string          `json:"item"`
 		Bytes      int64           `json:"bytes_done"`
 		TotalBytes int64           `json:"total_bytes"`
@@ -133,6 +141,9 @@ func backupLine(line []byte, sum *Summary, progress func(Progress)) {
 	case "summary":
 		sum.ID, sum.New, sum.Changed, sum.Added, sum.Files, sum.Bytes = m.ID, m.New, m.Changed, m.Added, m.AllFiles, m.AllBytes
 	case "error":
+		if m.During == "scan" {
+			return // that only counts; what matters is said when it is read
+		}
 		if len(sum.Unread) >= unreadMax {
 			sum.UnreadMore++
 			return
@@ -174,9 +185,9 @@ type RestoreRequest struct {
 	Place string
 	// Paths are what to restore, from the top; none: all. Whoever has a path with
 	// bytes that are not UTF-8 gives them as they are.
-	Paths   []string
-	NoCache bool
-	Verify  bool // read again what was written, and compare
+	Paths  []string
+	Fresh  bool // what is new is read from the store: see Options.Fresh
+	Verify bool // read again what was written, and compare
 	// Most is the most bytes of one file; 0: any.
 	Most int64
 }
@@ -192,16 +203,13 @@ func (r *Repo) Restore(ctx context.Context, q RestoreRequest) (Restored, error) 
 	const inside = "/restore"
 	var got Restored
 	args := []string{"restore", q.Snapshot, "--target", inside}
-	if q.NoCache {
-		args = append(args, "--no-cache")
-	}
 	if q.Verify {
 		args = append(args, "--verify")
 	}
 	for _, p := range q.Paths {
 		args = append(args, "--include", Pattern(p))
 	}
-	err := r.run(ctx, job{args: args, usage: &got.CPU, most: q.Most, into: cmp.Or(q.Place, "this server's disk"),
+	err := r.run(ctx, job{args: args, usage: &got.CPU, most: q.Most, fresh: q.Fresh, into: cmp.Or(q.Place, "this server's disk"),
 		binds: []jail.Bind{{From: q.Into, To: inside, Write: true}},
 		caps:  []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID}})
 	return got, err
@@ -240,10 +248,10 @@ type Policy struct {
 	Tags                           []string // those with one of these tags are kept, too
 }
 
-// Forget removes the snapshots that a policy does not keep, not their data: see
-// Prune.
-func (r *Repo) Forget(ctx context.Context, p Policy) error {
-	args := []string{"forget", "--group-by", "host", "--quiet",
+// Forget removes the snapshots of one (BackupRequest.Of) that a policy does not
+// keep, not their data: see Prune. Others' stay.
+func (r *Repo) Forget(ctx context.Context, of string, p Policy) error {
+	args := []string{"forget", "--host", of, "--group-by", "host", "--quiet",
 		"--keep-hourly", strconv.Itoa(p.Hourly), "--keep-daily", strconv.Itoa(p.Daily), "--keep-weekly", strconv.Itoa(p.Weekly),
 		"--keep-monthly", strconv.Itoa(p.Monthly), "--keep-last", "1"}
 	if h := int(p.Within / time.Hour); h > 0 {
@@ -253,6 +261,11 @@ func (r *Repo) Forget(ctx context.Context, p Policy) error {
 		args = append(args, "--keep-tag", t)
 	}
 	return r.run(ctx, job{args: args})
+}
+
+// ForgetThese removes snapshots by their IDs, not their data: see Prune.
+func (r *Repo) ForgetThese(ctx context.Context, ids []string) error {
+	return r.run(ctx, job{args: append([]string{"forget", "--quiet"}, ids...)})
 }
 
 // Prune removes data that no snapshot has. The repository is locked meanwhile.
@@ -265,11 +278,11 @@ func (r *Repo) Prune(ctx context.Context) error {
 // itself. It locks nothing: what is added meanwhile does no harm, what is removed
 // does. subset is as restic has it ("5%", "1/10"); "": no data.
 func (r *Repo) Check(ctx context.Context, subset string) error {
-	args := []string{"check", "--quiet", "--no-lock"}
+	args := []string{"check", "--quiet"}
 	if subset != "" {
 		args = append(args, "--read-data-subset", subset)
 	}
-	return r.run(ctx, job{args: args})
+	return r.run(ctx, job{args: args, noLock: true})
 }
 
 // Unlock removes the locks of runs that died: this server's at once, others' when
