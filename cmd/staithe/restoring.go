@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"staithe/internal/restore"
@@ -32,9 +34,13 @@ func (r *restoring) Workstation(ctx context.Context, user station.ID) (station.W
 	return at.Workstation, err
 }
 
-func (r *restoring) Repository(_ context.Context, ws station.Workstation) (restore.Repository, error) {
-	if _, err := r.engine.Snapshots(ws); err != nil {
+func (r *restoring) Repository(_ context.Context, ws station.Workstation, snapshot string) (restore.Repository, error) {
+	list, err := r.engine.Snapshots(ws)
+	if err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(list, func(s station.Snapshot) bool { return strings.HasPrefix(snapshot, s.ID) }) {
+		return nil, restore.NoSnapshot()
 	}
 	return keptHome{r.engine, ws}, nil
 }

@@ -64,7 +64,7 @@ type host struct {
 
 	mu      sync.Mutex
 	before  int    // snapshots that were asked for before a restore
-	leftOut string // a path
+	unsaved string // a path that snapshots leave out
 	// fetching is called before something is fetched, gate before the helper is
 	// asked for anything; nil: not.
 	fetching func()
@@ -77,6 +77,9 @@ func (b *host) set(fetching func(), gate func(context.Context) error) {
 	defer b.mu.Unlock()
 	b.fetching, b.gate = fetching, gate
 }
+
+// noSnapshotID is known not to be there.
+const noSnapshotID = "00000000"
 
 // bench is a host's restores.
 type bench struct {
@@ -151,7 +154,10 @@ func (b *host) Workstation(context.Context, station.ID) (station.Workstation, er
 	return b.ws, nil
 }
 
-func (b *host) Repository(context.Context, station.Workstation) (Repository, error) {
+func (b *host) Repository(_ context.Context, _ station.Workstation, snapshot string) (Repository, error) {
+	if snapshot == noSnapshotID {
+		return nil, NoSnapshot()
+	}
 	return b.repo, nil
 }
 
@@ -178,7 +184,7 @@ func (b *host) Reserve(ctx context.Context, _ station.ID, bytes, files int64) (*
 }
 
 func (b *host) LeftOut(_ station.Workstation, path string) bool {
-	return b.leftOut != "" && path == b.leftOut
+	return b.unsaved != "" && path == b.unsaved
 }
 
 func (b *host) Before(context.Context, station.Workstation) error {

@@ -25,14 +25,14 @@ type Server interface {
 	// Workstation is a user's, with a home.
 	Workstation(ctx context.Context, user station.ID) (station.Workstation, error)
 	// Repository is where the workstation's snapshots are. The error says why
-	// there is none.
-	Repository(ctx context.Context, ws station.Workstation) (Repository, error)
+	// there is none, or wraps station.ErrNotFound: it is known not to have this one.
+	Repository(ctx context.Context, ws station.Workstation, snapshot string) (Repository, error)
 	// Helper reaches the home's files.
 	Helper(ctx context.Context, user station.ID) (*filesapi.Client, error)
 	// Reserve sets room aside in a user's home; see volume.Volumes.Reserve.
 	Reserve(ctx context.Context, user station.ID, bytes, files int64) (*volume.Reservation, error)
 	// LeftOut says whether snapshots leave a path (from the home's top) out by a
-	// rule: that they do not have it means nothing.
+	// rule of the server's, or of the last snapshot's.
 	LeftOut(ws station.Workstation, path string) bool
 	// Before makes a snapshot because something is about to be replaced.
 	Before(ctx context.Context, ws station.Workstation) error
@@ -116,7 +116,7 @@ func (m *Manager) Start(ctx context.Context, user station.ID, snapshot string, q
 	if err != nil {
 		return station.Restore{}, err
 	}
-	repo, err := m.o.Server.Repository(ctx, ws)
+	repo, err := m.o.Server.Repository(ctx, ws, snapshot)
 	if err != nil {
 		return station.Restore{}, err
 	}

@@ -26,9 +26,14 @@ const shownChanges = 1000
 
 var snapshotID = regexp.MustCompile(`^[0-9a-f]{8,64}$`)
 
+// NoSnapshot is the error for a snapshot that is not there.
+func NoSnapshot() error {
+	return station.Errorf(station.ErrNotFound, "no_snapshot", "There is no such snapshot; list them.")
+}
+
 func checkRequest(snapshot string, q station.RestoreRequest) error {
 	if !snapshotID.MatchString(snapshot) {
-		return station.Errorf(station.ErrNotFound, "no_snapshot", "There is no such snapshot; list them.")
+		return NoSnapshot()
 	}
 	if _, err := files.ParsePath(q.Path); err != nil {
 		return err
@@ -69,7 +74,7 @@ func (m *Manager) Preview(ctx context.Context, user station.ID, snapshot string,
 	if err != nil {
 		return out, err
 	}
-	repo, err := m.o.Server.Repository(ctx, ws)
+	repo, err := m.o.Server.Repository(ctx, ws, snapshot)
 	if err != nil {
 		return out, err
 	}
@@ -183,6 +188,12 @@ func (m *Manager) compare(ctx context.Context, j *job, l *looked, exact, preview
 	if err != nil {
 		return err
 	}
+	var left func(path string) bool
+	if exact {
+		if left, err = m.leftOut(ctx, j, helper); err != nil {
+			return err
+		}
+	}
 	res, err := helper.Do(ctx, filesapi.Request{Method: http.MethodPost, Path: filesapi.PathCompare,
 		Query: url.Values{"path": {l.path.String()}}, Body: io.NopCloser(l.listing), Length: -1})
 	if err != nil {
@@ -208,7 +219,7 @@ func (m *Manager) compare(ctx context.Context, j *job, l *looked, exact, preview
 		case line.Diff == nil:
 			continue
 		case line.Diff.Change == "trash":
-			if !exact || m.o.Server.LeftOut(j.ws, string(line.Diff.Path)) {
+			if !exact || left(string(line.Diff.Path)) {
 				continue
 			}
 			l.compared.Trashes++

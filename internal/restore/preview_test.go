@@ -1,11 +1,15 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"staithe/internal/files"
 	"staithe/internal/station"
+	"staithe/internal/volume/capture"
 )
 
 // Where so much differs that all below the path is fetched, room is set aside for
@@ -62,5 +66,57 @@ func TestAllIsFetchedAndReserved(t *testing.T) {
 	}
 	if r := b.restore(snapshot, q); r.State != "done" || b.get("d/7/f") != "1" || r.Total != p.Bytes {
 		t.Errorf("%+v %q", r, b.get("d/7/f"))
+	}
+}
+
+// What the person left out of snapshots stays where it is in an exact restore,
+// also when nobody took in the rules yet; when they cannot be read it is refused.
+func TestExactKnowsWhatWasLeftOut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.put(capture.Excludes, "# mine\nprivate\n*.iso\n")
+	b.put("kept", "then")
+	snapshot := b.snapshot()
+	b.put("private/deep/letter", "never saved")
+	b.put("private.iso", "never saved")
+	b.put("new", "came later")
+	q := station.RestoreRequest{Path: ".", Where: "in_place", Exact: true}
+	if p, err := b.Preview(t.Context(), b.user, snapshot, q); err != nil || p.Trash != 1 {
+		t.Errorf("%+v %v", p, err)
+	}
+	if r := b.restore(snapshot, q); r.State != "done" {
+		t.Fatalf("%+v", r)
+	}
+	if b.get("private/deep/letter") != "never saved" || b.get("private.iso") != "never saved" || b.get("new") != "(none)" {
+		t.Error("what was left out is gone, or what came later is not")
+	}
+	b.put("private/deep/letter", "never saved")
+	excludes := filepath.Join(b.home, capture.Excludes)
+	if err := errors.Join(os.Remove(excludes), os.Mkdir(excludes, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	b.own()
+	_, err := b.Preview(t.Context(), b.user, snapshot, q)
+	wantCode(t, err, "rules_unknown")
+	if r := b.restore(snapshot, q); r.State != "failed" || b.get("private/deep/letter") != "never saved" {
+		t.Errorf("%+v", r)
+	}
+	q.Exact = false
+	if _, err := b.Preview(t.Context(), b.user, snapshot, q); err != nil {
+		t.Error(err)
+	}
+}
+
+// A snapshot that is not there is refused at once.
+func TestNoSuchSnapshot(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	q := station.RestoreRequest{Path: "a", Where: "beside"}
+	_, err := b.Start(t.Context(), b.user, noSnapshotID, q)
+	wantCode(t, err, "no_snapshot")
+	_, err = b.Preview(t.Context(), b.user, noSnapshotID, q)
+	wantCode(t, err, "no_snapshot")
+	if list, err := b.List(t.Context(), b.user); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
 	}
 }

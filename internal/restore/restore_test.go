@@ -49,7 +49,7 @@ func TestWholeHomeInPlaceAndUndo(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.furnish("work")
-	b.leftOut = "left"
+	b.unsaved = "left"
 	snapshot := b.snapshot()
 	then := sketch(t, b.home)
 	b.put("left/out", "never saved")

@@ -91,14 +91,18 @@ func (h *homeSource) prepare(ctx context.Context) (prepared, error) {
 	}
 	p.add(lines, copies)
 	h.mu.Lock()
-	h.own, h.bases = nil, map[uint64]struct{}{}
+	var own []rule
+	h.bases = map[uint64]struct{}{}
 	for _, l := range lines {
 		if copyName.MatchString(l.Copy) && !slices.Contains(l.Other, "-shm") {
 			h.bases[maphash.Bytes(seed, l.Path)] = struct{}{}
 		}
 		if l.Own && capture.GoodRule(l.Rule) {
-			h.own = append(h.own, rule{l.Rule, ownWhy})
+			own = append(own, rule{l.Rule, ownWhy})
 		}
+	}
+	if err == nil || len(own) > 0 { // else those of before go on
+		h.own = own
 	}
 	h.mu.Unlock()
 	for _, r := range h.rules() {

@@ -341,7 +341,7 @@ func FuzzRules(f *testing.F) {
 	f.Add("a/*\n#x\n", "a/b")
 	f.Add("[a/b]\na\\/b\n[^/]", "a/b")
 	f.Fuzz(func(t *testing.T, text, p string) {
-		for _, r := range parseRules(text) {
+		for _, r := range ParseRules(text) {
 			if !GoodRule(r) {
 				t.Errorf("%q", r)
 			}

@@ -84,8 +84,8 @@ const (
 	fileMax  = 64 << 10
 )
 
-// parseRules takes the rules from a file. Lines that are none say nothing.
-func parseRules(text string) []string {
+// ParseRules takes the rules out of the text of Excludes. Lines that are none say nothing.
+func ParseRules(text string) []string {
 	var rules []string
 	for line := range strings.Lines(text[:min(len(text), fileMax)]) {
 		line = strings.TrimSuffix(strings.TrimSpace(line), "/")

@@ -95,7 +95,7 @@ func (c *capture) own() {
 	if err != nil {
 		return
 	}
-	for _, rule := range parseRules(string(b)) {
+	for _, rule := range ParseRules(string(b)) {
 		c.r.Rules = append(c.r.Rules, rule)
 		c.rules = append(c.rules, Line{Rule: rule, Own: true})
 	}
