@@ -24,7 +24,7 @@ func (p *placement) decide(ctx context.Context) error {
 	}
 	for _, of := range []Path{stagingDir, trashFiles, trashInfo} { // the snapshot's own
 		if dir, base, err := openBelow(tree, of); err == nil {
-			err = remove(ctx, dir, base, 0)
+			err = removeFetched(ctx, dir, base)
 			dir.Close()
 			if err != nil {
 				return explain(of, err)
@@ -76,7 +76,7 @@ func (p *placement) onlyAsked(ctx context.Context, tree *os.File) error {
 		names, err := dir.Readdirnames(-1)
 		for _, name := range names {
 			if name != base {
-				err = errors.Join(err, remove(ctx, dir, name, 0))
+				err = errors.Join(err, removeFetched(ctx, dir, name))
 			}
 		}
 		if err = errors.Join(err, dir.Close()); err != nil {
@@ -84,6 +84,11 @@ func (p *placement) onlyAsked(ctx context.Context, tree *os.File) error {
 		}
 	}
 	return nil
+}
+
+// removeFetched removes something of the tree, also from a folder that is closed.
+func removeFetched(ctx context.Context, dir *os.File, base string) error {
+	return unlocked(dir, nil, func() error { return remove(ctx, dir, base, 0) })
 }
 
 func (p *placement) decideBeside(tree *os.File, out *json.Encoder) error {
@@ -239,7 +244,7 @@ func (d *decider) name(from, home *os.File, base string, rel Path, depth int) er
 		return d.folder(a, b, rel, depth+1)
 	case kind == KindFile && st.Size == now.Size && st.Mtim == now.Mtim && st.Mode == now.Mode && !newerBeside(from, home, base),
 		kind == KindSymlink && readlink(from, base) == readlink(home, base):
-		return explain(rel, remove(d.ctx, from, base, 0)) // the same: the home keeps its own
+		return explain(rel, removeFetched(d.ctx, from, base)) // the same: the home keeps its own
 	case kind == KindFile:
 		if err := d.companions(from, home, base, rel); err != nil {
 			return err
@@ -260,7 +265,7 @@ func (d *decider) fresh(from *os.File, base string, rel Path, st unix.Stat_t) er
 	if whole {
 		return d.out.Encode(step{Do: "in", Path: rel, From: rel, Ino: st.Ino})
 	}
-	if err := remove(d.ctx, from, base, 0); err != nil {
+	if err := removeFetched(d.ctx, from, base); err != nil {
 		return explain(rel, err)
 	}
 	return d.out.Encode(step{Do: "gone", Path: rel, From: rel})

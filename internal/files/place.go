@@ -120,7 +120,7 @@ func (p *placement) steps(ctx context.Context, tree *os.File, name string, faile
 			return nil
 		}
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || ctx.Err() != nil {
-			return explain(s.Path, err) // it goes on when there is room
+			return explain(s.Path, err) // it is undone, or goes on, when there is room
 		}
 		if p.now.Failed++; p.now.Why == "" {
 			err = explain(s.Path, err)

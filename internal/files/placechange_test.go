@@ -167,3 +167,37 @@ func TestUndoOfWhatWasOnlyFetched(t *testing.T) {
 		t.Error("what was fetched stays")
 	}
 }
+
+// What is fetched can lie in folders that are closed, as Go's module cache does.
+func TestRestoreFromClosedFolders(t *testing.T) {
+	for _, path := range []Path{"mod/pkg/a", "mod", "."} {
+		b := newBench(t)
+		snapshot := t.TempDir()
+		b.put("mod/pkg/a", "old")
+		b.put("mod/pkg/same", "same")
+		_ = os.Chmod(b.dir+"/mod/pkg", 0o555)
+		_ = exec.Command("cp", "-a", b.dir+"/.", snapshot).Run()
+		_ = os.Chmod(b.dir+"/mod/pkg", 0o755)
+		b.put("mod/pkg/a", "newer")
+		_ = os.Chmod(b.dir+"/mod/pkg", 0o555)
+		t.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+rwx", b.dir, snapshot).Run() })
+		before := content(t, b.dir)
+		b.fetched(snapshot, "r", Plan{Path: path, Label: "x"}, false)
+		tree := filepath.Join(b.dir, string(stagingDir), "restore-r", treeName)
+		if out, err := exec.Command("cp", "-a", snapshot+"/mod/pkg/same", tree+"/mod/pkg/same").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		_ = os.Chmod(tree+"/mod/pkg", 0o555)
+		placed, err := b.Place(t.Context(), "r")
+		if err != nil || placed.Failed > 0 || b.get("mod/pkg/a") != "old" {
+			t.Fatalf("%q: %+v %v", path, placed, err)
+		}
+		if at := b.inTrash("newer"); len(at) != 1 || len(b.inTrash("same")) > 0 {
+			t.Errorf("%q: in the trash: %q, %q", path, at, b.inTrash("same"))
+		}
+		if undone, err := b.Undo(t.Context(), "r"); err != nil || undone.Failed > 0 {
+			t.Fatalf("%q: %+v %v", path, undone, err)
+		}
+		compare(t, content(t, b.dir), before)
+	}
+}

@@ -168,3 +168,13 @@ func TestRestoreCutOffBehindTheTrash(t *testing.T) {
 	}
 	compare(t, content(t, b.dir), before)
 }
+
+// One that failed half way can be undone.
+func TestUndoOfARestoreThatFailedHalfWay(t *testing.T) {
+	b := newBench(t)
+	stopped(t, b)
+	undone, err := b.Undo(t.Context(), "r")
+	if err != nil || undone.Failed > 0 || b.get("work/a") != "the person's a" || b.get("work/b") != "the person's b" {
+		t.Fatalf("%+v, %v: %q %q", undone, err, b.get("work/a"), b.get("work/b"))
+	}
+}

@@ -29,7 +29,8 @@ func (p *placement) putAway(ctx context.Context, tree *os.File) error {
 	if err := p.reserve(ctx, t, from, base, whole); err != nil {
 		return err
 	}
-	if err := moveName(from, base, t.files, string(p.now.Trashed)); err != nil {
+	err = unlocked(from, nil, func() error { return moveName(from, base, t.files, string(p.now.Trashed)) })
+	if err != nil {
 		return explain(trashFiles, err)
 	}
 	return explain(trashFiles, errors.Join(syncFolder(t.files), syncFolder(t.info)))
@@ -180,6 +181,8 @@ func pruneEmpty(dir *os.File, base string, rel Path, kept map[Path]bool, depth i
 			}
 		}
 	}
-	_ = unix.Unlinkat(int(dir.Fd()), base, unix.AT_REMOVEDIR) // one that is not empty stays
+	_ = unlocked(dir, nil, func() error { // one that is not empty stays
+		return unix.Unlinkat(int(dir.Fd()), base, unix.AT_REMOVEDIR)
+	})
 	return nil
 }

@@ -57,6 +57,9 @@ type Manager struct {
 
 	mu      sync.Mutex
 	running map[station.ID]*job // by workstation
+
+	keeping sync.Mutex
+	unkept  map[string]record // how restores ended that could not be kept, by id
 }
 
 // New returns a manager. Recover comes next, Close last.
@@ -66,7 +69,7 @@ func New(o Options) (*Manager, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	return &Manager{o: o, records: r, ctx: ctx, stop: stop, running: map[station.ID]*job{}}, nil
+	return &Manager{o: o, records: r, ctx: ctx, stop: stop, running: map[station.ID]*job{}, unkept: map[string]record{}}, nil
 }
 
 // Close ends what runs, and waits for it. What was cut off is told by the next
@@ -168,7 +171,7 @@ func (m *Manager) List(ctx context.Context, user station.ID) ([]station.Restore,
 	if err != nil {
 		return nil, err
 	}
-	list, err := m.records.list(ws.ID)
+	list, err := m.kept(ws.ID)
 	if err != nil {
 		return nil, err
 	}

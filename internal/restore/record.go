@@ -111,3 +111,51 @@ func (r records) all() ([]record, error) {
 func (r records) remove(rec record) error {
 	return os.Remove(filepath.Join(r.dir, string(rec.Workstation.ID), rec.Restore.ID+".json"))
 }
+
+// keep writes a record.
+func (m *Manager) keep(rec record) error {
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	err := m.records.keep(rec.Restore, rec)
+	if err == nil {
+		delete(m.unkept, rec.Restore.ID)
+	}
+	return err
+}
+
+// keepEnd writes a record of what has happened already. On a full disk it is
+// remembered, and written when there is room.
+func (m *Manager) keepEnd(rec record) {
+	if err := m.keep(rec); err != nil {
+		m.o.Log.Error("how a restore ended cannot be kept yet", "restore", rec.Restore.ID, "err", err)
+		m.keeping.Lock()
+		defer m.keeping.Unlock()
+		m.unkept[rec.Restore.ID] = rec
+	}
+}
+
+// kept is a workstation's records as they are in truth, the newest first.
+func (m *Manager) kept(ws station.ID) ([]record, error) {
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	for id, rec := range m.unkept {
+		if rec.Workstation.ID == ws && m.records.keep(rec.Restore, rec) == nil {
+			delete(m.unkept, id)
+		}
+	}
+	list, err := m.records.list(ws)
+	for i, rec := range list {
+		if late, ok := m.unkept[rec.Restore.ID]; ok {
+			list[i] = late
+		}
+	}
+	return list, err
+}
+
+// removeRecord removes one.
+func (m *Manager) removeRecord(rec record) error {
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	delete(m.unkept, rec.Restore.ID)
+	return m.records.remove(rec)
+}

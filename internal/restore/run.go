@@ -91,9 +91,7 @@ func (m *Manager) ended(ctx context.Context, j *job, err error) {
 			}
 		}
 	}
-	if err := m.records.keep(rec.Restore, rec); err != nil {
-		m.o.Log.Error("how a restore ended cannot be kept", "restore", id, "err", err)
-	}
+	m.keepEnd(rec)
 	m.tidy(ctx, j)
 }
 
@@ -125,13 +123,13 @@ func isCode(err error, code string) bool {
 
 // tidy forgets the oldest restores of a workstation.
 func (m *Manager) tidy(ctx context.Context, j *job) {
-	list, err := m.records.list(j.ws.ID)
+	list, err := m.kept(j.ws.ID)
 	for _, old := range list[min(len(list), keptRecords):] {
 		if ferr := m.ask(ctx, j.user, old.Restore.ID, "forget", nil); ferr != nil {
 			err = errors.Join(err, ferr)
 			continue
 		}
-		err = errors.Join(err, m.records.remove(old))
+		err = errors.Join(err, m.removeRecord(old))
 	}
 	if err != nil {
 		m.o.Log.Warn("old restores stay", "workstation", j.ws.ID, "err", err)

@@ -254,3 +254,41 @@ func TestFolderThatGoesMeanwhile(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// How a restore ended is told, and kept later, when it cannot be kept at once.
+func TestEndThatCannotBeKeptAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	snapshot := b.changed()
+	var blocked []string
+	b.set(nil, func(context.Context) error {
+		if len(b.staged()) == 0 || len(blocked) > 0 {
+			return nil
+		}
+		found, err := filepath.Glob(filepath.Join(b.data, "restores", string(b.ws.ID), "*.json"))
+		for _, f := range found {
+			blocked = append(blocked, f+".new")
+			err = os.Mkdir(f+".new", 0o700) // as good as a full disk
+		}
+		return err
+	})
+	r := b.restore(snapshot, everything)
+	if r.State != "done" || !r.Undo || len(blocked) != 1 {
+		t.Fatalf("%+v, %q", r, blocked)
+	}
+	if list, err := b.records.list(b.ws.ID); err != nil || list[0].Restore.State != "running" {
+		t.Fatalf("it was kept: %+v, %v", list, err)
+	}
+	if _, err := b.Undo(t.Context(), b.user, r.ID); err == nil {
+		t.Error("an undo begins that could not be kept")
+	}
+	if err := os.Remove(blocked[0]); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := b.Undo(t.Context(), b.user, r.ID); err != nil || r.State != "undone" {
+		t.Errorf("%+v %v", r, err)
+	}
+	if list, err := b.records.list(b.ws.ID); err != nil || list[0].Restore.State != "undone" {
+		t.Errorf("%+v, %v", list, err)
+	}
+}

@@ -2,7 +2,6 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"staithe/internal/files"
@@ -23,14 +22,15 @@ func (m *Manager) Undo(ctx context.Context, user station.ID, id string) (station
 	}
 	// It is known from here on that this was begun: the next server goes on with it.
 	rec := j.change(func(r *record) { r.Phase = phaseUndoing })
-	if err := m.records.keep(rec.Restore, rec); err != nil {
+	if err := m.keep(rec); err != nil {
 		m.drop(j)
 		return station.Restore{}, err
 	}
 	ended := make(chan error, 1)
 	m.work.Go(func() {
-		defer m.drop(j)
-		ended <- m.takeBack(m.ctx, j)
+		err := m.takeBack(m.ctx, j)
+		m.drop(j) // first: who hears of the end can begin the next
+		ended <- err
 	})
 	select {
 	case err = <-ended:
@@ -59,7 +59,7 @@ func (m *Manager) undoable(ctx context.Context, user station.ID, id string) (_ *
 			m.drop(j)
 		}
 	}()
-	list, err := m.records.list(ws.ID)
+	list, err := m.kept(ws.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +110,6 @@ func (m *Manager) takeBack(ctx context.Context, j *job) error {
 			r.Phase = phasePlacing
 		})
 	}
-	rec := j.change(func(*record) {})
-	return errors.Join(err, m.records.keep(rec.Restore, rec))
+	m.keepEnd(j.change(func(*record) {}))
+	return err
 }
