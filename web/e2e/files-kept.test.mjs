@@ -148,4 +148,92 @@ test('uploads that want a person say so with the drawer closed, and leave nothin
   await button('Clear').click()
 })
 
+test('what the trash does not know the place of is put where a person says', async () => {
+  await page.locator('[data-tab=main] .xterm-helper-textarea').focus()
+  await me.run('mkdir -p harbour .local/share/Trash/files && echo found > .local/share/Trash/files/lost.txt && echo pla""ced')
+  await me.sees('main', /^placed$/m)
+  await drawer().getByRole('button', { name: 'Trash' }).click()
+  await drawer().getByText('from an unknown place').waitFor()
+  await button('Put lost.txt back').click()
+  const dialog = page.getByRole('dialog', { name: 'Where should lost.txt go?' })
+  await dialog.getByRole('button', { name: 'harbour' }).click()
+  await dialog.getByRole('button', { name: 'Put it here' }).click()
+  await button('Put lost.txt back').waitFor({ state: 'detached' })
+  assert.equal(await get('harbour/lost.txt'), 'found\n')
+  // And so is what came in the place of something else.
+  await page.evaluate(async () => {
+    await fetch('/api/v1/workstation/files/trash', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"path":"harbour/lost.txt"}' })
+  })
+  await put('harbour/lost.txt', 'another')
+  await drawer().getByRole('button', { name: 'Files', exact: true }).click()
+  await drawer().getByRole('button', { name: 'Trash' }).click()
+  await button('Put lost.txt back').click()
+  await dialog.getByRole('button', { name: 'Put it here' }).click()
+  await button('Put lost.txt back').waitFor({ state: 'detached' })
+  assert.equal(await get('harbour/lost.txt'), 'another')
+  assert.equal(await get('harbour/lost (2).txt'), 'found\n')
+  await drawer().getByRole('button', { name: 'Files', exact: true }).click()
+})
+
+test('what a copy should replace stays when the copy fails, and goes to the trash when it is there', async () => {
+  await put('lost.txt', 'mine')
+  await row('lost.txt').waitFor()
+  const copyOver = async () => {
+    await row('lost.txt').click({ button: 'right' })
+    await page.getByRole('menuitem', { name: 'Copy to' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'harbour' }).click()
+    await page.getByRole('button', { name: 'Copy here' }).click()
+    await page.getByRole('dialog', { name: 'lost.txt is there already' }).getByRole('button', { name: 'Replace' }).click()
+  }
+  const full = (route) =>
+    route.request().postDataJSON().to === 'harbour/lost.txt'
+      ? route.continue()
+      : route.fulfill({ status: 507, contentType: 'application/problem+json', body: '{"code":"quota_full","detail":"No room for the copy."}' })
+  await page.route('**/files/copy', full)
+  await copyOver()
+  await page.getByRole('status').getByText('No room for the copy.').waitFor()
+  assert.equal(await get('harbour/lost.txt'), 'another')
+  await page.unroute('**/files/copy', full)
+  await copyOver()
+  await page.getByRole('status').getByText('Copied 1 thing to harbour.').waitFor()
+  assert.equal(await get('harbour/lost.txt'), 'mine')
+  await drawer().getByRole('button', { name: 'Trash' }).click()
+  await button('Put lost.txt back').waitFor()
+})
+
+test('on a phone a folder is renamed and thrown away, by its button and by a finger that rests', async () => {
+  const phone = await w.browser.newPage({
+    viewport: { width: 390, height: 844 },
+    hasTouch: true,
+    isMobile: true,
+    storageState: await page.context().storageState(),
+  })
+  await phone.goto(`${w.url}/s/main`)
+  await phone.getByRole('button', { name: 'Files', exact: true }).tap()
+  const there = (path) => phone.locator(`[data-path=${JSON.stringify(path)}]`)
+  await there('harbour').waitFor()
+  const menu = phone.getByRole('button', { name: 'What can be done with harbour' })
+  const box = await menu.boundingBox()
+  assert.ok(box.width >= 44 && box.height >= 44, JSON.stringify(box))
+  await there('kept.txt').tap()
+  await menu.tap()
+  await phone.getByRole('menuitem', { name: 'Rename' }).tap()
+  await phone.getByLabel('Name', { exact: true }).fill('port')
+  await phone.getByRole('button', { name: 'Rename' }).tap()
+  await there('port').waitFor()
+  await there('kept.txt').tap()
+  // A finger rests, as where no event tells of it.
+  const at = await there('port').locator('bdi').first().boundingBox()
+  const cdp = await phone.context().newCDPSession(phone)
+  const touchPoints = [{ x: at.x + 4, y: at.y + 4 }]
+  await phone.evaluate(() => addEventListener('contextmenu', (event) => (event.preventDefault(), event.stopImmediatePropagation()), true))
+  await cdp.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints })
+  await phone.getByRole('menuitem', { name: 'Put into the trash' }).waitFor()
+  await cdp.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] })
+  await phone.getByRole('menuitem', { name: 'Put into the trash' }).tap()
+  await there('port').waitFor({ state: 'detached' })
+  await there('kept.txt').waitFor()
+  await phone.close()
+})
+
 test('nothing went wrong in the page', () => assert.deepEqual(me.problems, []))

@@ -164,12 +164,25 @@ export class Desk {
   async copy(paths: readonly string[], folder: string): Promise<void> {
     let copied = 0
     await this.#into(topmost(paths), folder, async (from, to, replace) => {
-      if (replace) await files.trash(to)
-      await files.copy(from, to)
+      if (replace) await this.#copyOver(from, to)
+      else await files.copy(from, to)
       copied++
       this.tree.touched(to)
     })
     if (copied > 0) toasts.done(`Copied ${count(copied, 'thing')} to ${folderWords(folder)}.`)
+  }
+
+  /** What is replaced stays in its place until the copy is there, and goes to the trash then. */
+  async #copyOver(from: string, to: string): Promise<void> {
+    await this.#free(to, async (beside) => {
+      await files.copy(from, beside)
+      try {
+        await files.move(beside, to, true)
+      } catch (error) {
+        await files.trash(beside).catch(() => this.tree.touched(beside))
+        throw error
+      }
+    })
   }
 
   async chmod(path: string, mode: number): Promise<void> {
