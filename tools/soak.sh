@@ -23,6 +23,8 @@ echo "== 200 kills of a server that makes, verifies and prunes snapshots"
 STAITHE_SOAK_KILLS=200 go test -count=1 -v -timeout 6h -run 'TestKilled' ./internal/volume/backup
 echo "== all that a store can do wrong"
 STAITHE_SOAK_STORE=1 go test -count=1 -v -timeout 2h -run 'TestTroubleOfTheStore' ./internal/volume/backup
+echo "== twenty homes that are written to all the time"
+STAITHE_SOAK_STEADY=20 go test -count=1 -v -timeout 1h -run 'TestSteadyHomes' ./internal/volume/backup | grep -vE '^ *time='
 echo "== a million generated outputs, against xterm.js"
 go test -count=1 -v -timeout 12h -run 'TestReference' ./internal/vt -sequences 1000000 -seed "$(date +%s)"
 echo "== $FRAMES random frames"

@@ -98,6 +98,8 @@ func TestStoreThatNeverAnswers(t *testing.T) {
 			before := b.settled()
 			var once sync.Once
 			hung, release := make(chan struct{}), make(chan struct{})
+			answer := sync.OnceFunc(func() { close(release) })
+			t.Cleanup(answer)
 			hang := func(r *http.Request) bool {
 				if strings.Contains(r.URL.Path, "/snapshots/") == (at == "verify") && (at != "verify" || r.Method == http.MethodGet) {
 					once.Do(func() { close(hung) })
@@ -113,7 +115,7 @@ func TestStoreThatNeverAnswers(t *testing.T) {
 				t.Errorf("%+v, before %+v", st, before)
 			}
 			s.Set(s3test.Faults{})
-			close(release)
+			answer()
 			b.safe()
 		})
 	}
