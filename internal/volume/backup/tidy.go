@@ -158,7 +158,10 @@ func (u *unit) prune(ctx context.Context, through bool) error {
 func (u *unit) yieldToOthers(ctx context.Context, slot *slot, through bool, cancel context.CancelFunc) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	done := make(chan struct{})
-	begun := time.Now()
+	begun, patience := time.Now(), yieldAfter
+	if through {
+		patience = u.e.t.Hold
+	}
 	go func() {
 		defer close(done)
 		for {
@@ -170,7 +173,7 @@ func (u *unit) yieldToOthers(ctx context.Context, slot *slot, through bool, canc
 			u.mu.Lock()
 			waits := !through && u.pend.any() && time.Since(latest(begun, u.pend.first)) > yieldAfter
 			u.mu.Unlock()
-			if waits || slot.crowds() && !slot.aside() {
+			if waits || slot.crowds() && !slot.aside() && time.Since(begun) > patience {
 				cancel()
 				return
 			}
