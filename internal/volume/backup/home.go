@@ -131,28 +131,15 @@ var copyName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // where it is already there else, as each name costs restic time at each file.
 func (p *prepared) add(lines []capture.Line, copies string) {
 	slices.SortStableFunc(lines, func(a, b capture.Line) int { return cmp.Compare(b.Nano, a.Nano) })
-	excluded := 0
+	uncovered := int64(0)
 	for _, l := range lines {
 		switch {
 		case l.Cut != "":
-			p.left = append(p.left, station.Left{Rule: "*", Why: "Databases that are in the snapshot as they were on the disk, as " + strings.ToValidUTF8(l.Cut[:min(len(l.Cut), 300)], "\uFFFD") + "."})
+			p.left = append(p.left, station.Left{Rule: "*", Failed: true, Why: "Databases that are in the snapshot as they were on the disk, as " + strings.ToValidUTF8(l.Cut[:min(len(l.Cut), 300)], "\uFFFD") + "."})
 		case l.Path == nil:
 		case copyName.MatchString(l.Copy):
-			p.overlays = append(p.overlays, jail.Overlay{From: filepath.Join(copies, l.Copy), In: restic.Top, To: l.Path})
-			// A pattern of a name with U+FFFD would match others.
-			if excluded++; excluded <= excludedMax && !bytes.ContainsRune(l.Path, '\uFFFD') {
-				for _, end := range sides {
-					if slices.Contains(l.Other, end) {
-						continue // something else than SQLite's has the name
-					}
-					p.excludes = append(p.excludes, restic.Pattern(string(l.Path)+end))
-				}
-				continue
-			}
-			for _, end := range l.Beside {
-				if slices.Contains(sides, end) {
-					p.overlays = append(p.overlays, jail.Overlay{In: restic.Top, To: append(bytes.Clone(l.Path), end...)})
-				}
+			if !p.cover(l, copies) {
+				uncovered++
 			}
 		case l.Why != "" && len(p.left) < leftMax:
 			why := strings.ToValidUTF8(l.Why[:min(len(l.Why), 300)], "\uFFFD")
@@ -160,9 +147,37 @@ func (p *prepared) add(lines []capture.Line, copies string) {
 				Why: "A database that is in the snapshot as it was on the disk, which may be between two moments: " + why + "."})
 		}
 	}
-	if len(p.overlays) > overlaysMax {
-		p.overlays = p.overlays[:overlaysMax]
+	if uncovered > 0 {
+		p.left = append(p.left, station.Left{Rule: "*", Files: uncovered, Failed: true,
+			Why: "More databases than copies are put in the place of: in the snapshot they are as they were on the disk."})
 	}
+}
+
+// cover has a database's copy stored in its place, and nothing of what is beside
+// it; false: there would be too many, and all is stored as it is.
+func (p *prepared) cover(l capture.Line, copies string) bool {
+	covers := []jail.Overlay{{From: filepath.Join(copies, l.Copy), In: restic.Top, To: l.Path}}
+	var excludes []string
+	// A pattern of a name with U+FFFD would match others.
+	if p.byName < excludedMax && !bytes.ContainsRune(l.Path, '\uFFFD') {
+		for _, end := range sides {
+			if !slices.Contains(l.Other, end) { // else something else than SQLite's has the name
+				excludes = append(excludes, restic.Pattern(string(l.Path)+end))
+			}
+		}
+	} else {
+		for _, end := range l.Beside {
+			if slices.Contains(sides, end) {
+				covers = append(covers, jail.Overlay{In: restic.Top, To: append(bytes.Clone(l.Path), end...)})
+			}
+		}
+	}
+	if len(p.overlays)+len(covers) > overlaysMax {
+		return false
+	}
+	p.byName++
+	p.overlays, p.excludes = append(p.overlays, covers...), append(p.excludes, excludes...)
+	return true
 }
 
 // sides are the ends of what SQLite keeps beside a database.

@@ -28,6 +28,7 @@ type prepared struct {
 	folder   string
 	excludes []string
 	overlays []jail.Overlay
+	byName   int // databases of which what is beside them is excluded
 	left     []station.Left
 	done     func()
 }
