@@ -76,9 +76,9 @@ type Spec struct {
 	// FileSize is the most bytes of a file that it writes; 0: any.
 	FileSize uint64 `json:"file_size,omitempty"`
 
-	Net   bool       `json:"-"` // the host's network; else none
-	Files []*os.File `json:"-"` // handed to the launcher; not to the program
-	Held  []*os.File `json:"-"` // as Files: kept open while anything in the jail runs
+	Net   bool       `json:"net,omitempty"` // the host's network; else none
+	Files []*os.File `json:"-"`             // handed to the launcher; not to the program
+	Held  []*os.File `json:"-"`             // as Files: kept open while anything in the jail runs
 }
 
 // wire is a spec on its way to the launcher. JSON's strings would change bytes that

@@ -3,12 +3,15 @@ package restic
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -119,6 +122,21 @@ func TestAbuse24_ResticsJail(t *testing.T) {
 		try(t, os.Lchown(filepath.Join(home, "theirs"), station.SandboxUID, station.SandboxUID))
 		try(t, os.Lchown(home, station.SandboxUID, station.SandboxUID))
 	}
+	got := lookInJail(t, r, o, home, "")
+	want := "content\n/: bin cache dev etc home lib lib64 repository\n/etc: \n" + o.Host + "\n"
+	for _, lib := range []string{" etc", " lib", " lib64", "/etc: \n"} { // where there are none
+		if !strings.Contains(got, lib) {
+			want = strings.Replace(want, lib, "", 1)
+		}
+	}
+	if got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+}
+
+// lookInJail is what lookAround says in a jail as restic's.
+func lookInJail(t *testing.T, r *Repo, o Options, home, handle string) string {
+	t.Helper()
 	libs, err := jail.ProgramFiles(o.Launcher)
 	try(t, err)
 	binds := append([]jail.Bind{}, r.binds...)
@@ -134,21 +152,58 @@ func TestAbuse24_ResticsJail(t *testing.T) {
 	binds = append(binds, jail.Bind{From: home, To: Top}, jail.Bind{From: o.Launcher, To: "/bin/probe", Exec: true})
 	var out, errs bytes.Buffer // the race detector of a test's program complains on the latter
 	p, err := jail.Start(t.Context(), o.Launcher, jail.Spec{Root: o.Cache, Host: o.Host, Binds: binds, Caps: []uintptr{unix.CAP_DAC_READ_SEARCH},
-		Args: []string{"/bin/probe", probe}, Env: []string{}}, &out, &errs)
+		Args: []string{"/bin/probe", probe}, Env: []string{handleEnv + "=" + handle}}, &out, &errs)
 	try(t, err)
 	if err := p.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, errs.String())
 	}
-	got := out.String()
-	want := "content\n/: bin cache dev etc home lib lib64 repository\n/etc: \n" + o.Host + "\n"
-	for _, lib := range []string{" etc", " lib", " lib64", "/etc: \n"} { // where there are none
-		if !strings.Contains(got, lib) {
-			want = strings.Replace(want, lib, "", 1)
-		}
+	return out.String()
+}
+
+// By its handle a file is opened without a path, wherever it is on the disk that the
+// home is on: whoever has CAP_DAC_READ_SEARCH may, and handles can be made up.
+func TestAbuse24_OpenByHandle(t *testing.T) {
+	r, o := open(t)
+	home, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
+	try(t, os.WriteFile(filepath.Join(home, "theirs"), []byte("content"), 0o600))
+	try(t, os.WriteFile(outside, []byte("SECRET"), 0o600))
+	handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, outside, 0)
+	if err != nil {
+		t.Skip("SKIPPED, handles: the file system of temporary files has none: ", err)
 	}
-	if got != want {
-		t.Errorf("it says %q, want %q", got, want)
+	got := lookInJail(t, r, o, home, fmt.Sprintf("%d:%x", handle.Type(), handle.Bytes()))
+	if !strings.Contains(got, "by its handle: operation not permitted\n") || strings.Contains(got, "SECRET") {
+		t.Errorf("it says %q", got)
 	}
+}
+
+// handleEnv has a file's handle for lookAround: its type and its bytes.
+const handleEnv = "HANDLE"
+
+// openByHandle reads a file of the disk that the home is on.
+func openByHandle(text string) (string, error) {
+	kind, digits, _ := strings.Cut(text, ":")
+	n, err := strconv.Atoi(kind)
+	if err != nil {
+		return "", err
+	}
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		return "", err
+	}
+	home, err := unix.Open("/home", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(home)
+	fd, err := unix.OpenByHandleAt(home, unix.NewFileHandle(int32(n), b), unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	f := os.NewFile(uintptr(fd), "file")
+	defer f.Close()
+	content, err := io.ReadAll(f)
+	return string(content), err
 }
 
 // probe makes this test's program look around.
@@ -171,6 +226,9 @@ func lookAround() {
 		"change the root":   func() error { return unix.Chroot("/home") },
 		"read its network":  func() error { _, err := net.Dial("tcp", "127.0.0.1:80"); return unreached(err) },
 		"become another":    func() error { return unix.Setresuid(7, 7, 7) },
+		"see another root":  func() error { return unix.Unshare(unix.CLONE_NEWUSER) },
+		"watch a program":   func() error { _, err := unix.PtraceGetEventMsg(unix.Getpid()); return refused(err) },
+		"load into kernels": func() error { return refused(bpf()) },
 	} {
 		if do() == nil {
 			fmt.Println("IT CAN", what)
@@ -190,8 +248,26 @@ func lookAround() {
 			fmt.Println()
 		}
 	}
+	if handle := os.Getenv(handleEnv); handle != "" {
+		content, err := openByHandle(handle)
+		fmt.Printf("by its handle: %v%s\n", err, content)
+	}
 	host, _ := os.Hostname()
 	fmt.Println(host)
+}
+
+// refused is an error where a call was not let through, and nil where the kernel
+// looked at it.
+func refused(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return nil
+}
+
+func bpf() error {
+	_, _, e := unix.Syscall(unix.SYS_BPF, ^uintptr(0), 0, 0)
+	return e
 }
 
 // unreached is an error where there is no network: with one it is refused, or not.
@@ -227,11 +303,14 @@ func TestAbuse24_ResticsRights(t *testing.T) {
 	})
 	status, err := os.ReadFile("/proc/" + child + "/status")
 	try(t, err)
-	want := []string{"CapPrm:\t0000000000000004", "CapEff:\t0000000000000004", "CapBnd:\t0000000000000004", "CapInh:\t0000000000000004", "NoNewPrivs:\t1"}
+	want := []string{"CapPrm:\t0000000000000004", "CapEff:\t0000000000000004", "CapBnd:\t0000000000000004", "CapInh:\t0000000000000004", "NoNewPrivs:\t1", "Seccomp:\t2"}
 	for _, line := range want {
 		if !strings.Contains(string(status), line+"\n") {
 			t.Errorf("no %q in\n%s", line, status)
 		}
+	}
+	if first, err := os.ReadFile("/proc/" + child + "/oom_score_adj"); err != nil || string(first) != "1000\n" {
+		t.Errorf("when memory ends: %q %v", first, err)
 	}
 	for _, ns := range []string{"mnt", "pid", "net", "ipc", "uts"} {
 		own, err := os.Readlink("/proc/self/ns/" + ns)
