@@ -264,25 +264,12 @@ func (t *attachment) state(s muxclient.State) {
 // Reset, Output, Size, Exit and Unsent are muxclient.Sink.
 func (t *attachment) Reset(int64) { t.queries = muxclient.Queries{} }
 
-// Output draws. Only the driver's terminal may answer the program, and only
-// what is asked now.
-func (t *attachment) Output(p []byte, what muxclient.Kind) {
+// Output draws. The guest answers what programs ask, and takes it out of the
+// output; what comes all the same is not for this terminal to answer.
+func (t *attachment) Output(p []byte, _ muxclient.Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	answer := false
-	if what == muxclient.Present {
-		select {
-		case <-t.waiting:
-			answer = t.stream.Driver()
-		default:
-		}
-	}
-	if answer {
-		p = t.queries.StripClipboard(nil, p)
-	} else {
-		p = t.queries.Strip(nil, p)
-	}
-	t.out.Write(p) // a terminal that is gone ends the process by SIGHUP
+	t.out.Write(t.queries.Strip(nil, p)) // a terminal that is gone ends the process by SIGHUP
 }
 
 // Size is the driver's; this terminal cannot be resized from here.

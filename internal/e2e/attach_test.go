@@ -12,6 +12,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"staithe/internal/muxclient/muxtest"
 	"staithe/internal/station"
 	"staithe/internal/wire"
 )
@@ -133,19 +134,40 @@ func TestAttachTypesResizesSurvivesAndExits(t *testing.T) {
 	}
 }
 
-// A tab whose log is full of queries is drawn without answering one: nothing is
-// typed into the shell.
-func TestAttachAnswersNoQueryOfThePast(t *testing.T) {
+// A log full of queries, drawn again by whoever comes, makes nobody type: each was
+// answered once, by the guest, before anybody else was there.
+func TestAbuse30_LogFullOfQueries(t *testing.T) {
+	const asked = 200
 	s := serve(t)
-	_, out := openTab(t, s.mux("main"), wire.Open{Name: "asks", Command: []string{"/bin/bash", "-c",
-		`stty raw -echo; printf 'Q\033[c\033[6n\033]11;?\007\033P$qm\033\\E'; cat -v`}})
+	tab, out := openTab(t, s.mux("main"), wire.Open{Name: "asks", Command: []string{"/bin/bash", "-c",
+		`stty raw -echo; for i in {1..200}; do printf 'Q\033[c\033[6n\033]11;?\007\033P$qm\033\\'; done; printf 'E\r\n'; cat -v`}})
 	out.See(t, "E")
+	answers := func(text string) (n int) {
+		return strings.Count(text, "?1;2c") + strings.Count(text, "R^[") + strings.Count(text, "]11;rgb:") + strings.Count(text, "1$r0m")
+	}
+	for range 3 {
+		again := muxtest.New()
+		if _, err := s.mux("main").Attach(t.Context(), wire.Attach{Tab: tab.Tab(), Cols: 80, Rows: 24}, again); err != nil {
+			t.Fatal(err)
+		}
+		again.See(t, "E")
+		again.Do(func() {
+			for _, text := range []string{again.Redrawn.String() + again.Out.String(), out.Out.String()} {
+				for _, query := range []string{"\x1b[c", "\x1b[6n", "]11;?", "\x1bP$q"} {
+					if strings.Contains(text, query) {
+						t.Errorf("%q went out", query)
+					}
+				}
+			}
+		})
+	}
 	c := startConsole(t, s, "attach", "main/asks")
-	c.see("QE") // the queries between are taken out
+	c.see("E")
 	c.key("typed")
 	c.see("typed")
-	if got := out.Text(); strings.Contains(got, "^[") {
-		t.Errorf("an answer was typed: %q", got)
+	out.See(t, "typed")
+	if got := answers(out.Text()); got != 4*asked {
+		t.Errorf("%d answers to %d questions: %.400q", got, 4*asked, out.Text())
 	}
 }
 
@@ -230,4 +252,31 @@ func TestAdminCommandsWhileTheServerRuns(t *testing.T) {
 			t.Errorf("%s: %d %s", bad, code, stderr)
 		}
 	}
+}
+
+// What a tab shows can be had without a socket, as text, with its colours, and with
+// all about it.
+func TestTabScreen(t *testing.T) {
+	s := serve(t)
+	_, out := openTab(t, s.mux("main"), wire.Open{Name: "shows", Command: []string{"/bin/bash", "-c",
+		`for i in {1..40}; do echo line $i; done; printf '\033]2;<b>name\007\033[31mred\033[0m 漢\033[6n'; read -rs -d R; echo " asked"; cat`}})
+	out.See(t, "asked")
+	c := s.bearer(s.token)
+	status, text := c.do("GET", "/sessions/main/tabs/shows/screen", nil)
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	if status != 200 || lines[len(lines)-1] != "red 漢 asked" || strings.Contains(string(text), "line 10\n") {
+		t.Errorf("%d %q", status, text)
+	}
+	_, text = c.do("GET", "/sessions/main/tabs/shows/screen?format=ansi&lines=100", nil)
+	if !strings.Contains(string(text), "\x1b[0;31mred\x1b[0m 漢 asked\r\n") || !strings.HasPrefix(string(text), "line 1\r\n") {
+		t.Errorf("%q", text)
+	}
+	var screen station.Screen
+	c.must(200, "GET", "/sessions/main/tabs/shows/screen?format=json", nil, &screen)
+	if screen.Title != "<b>name" || screen.Cols != 80 || len(screen.Lines) != screen.Rows || screen.X != 0 || screen.Offset == 0 || screen.Alternate {
+		t.Errorf("%+v", screen)
+	}
+	c.must(404, "GET", "/sessions/main/tabs/none/screen", nil, nil)
+	c.must(422, "GET", "/sessions/main/tabs/shows/screen?lines=-1", nil, nil)
+	s.addUser("bob").must(404, "GET", "/sessions/main/tabs/shows/screen", nil, nil)
 }

@@ -49,6 +49,8 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 	patch(a, "/sessions/{session}/tabs/{tab}", "rename-tab", "Rename a tab", terminal, g.renameTab, http.StatusConflict, http.StatusGatewayTimeout)
 	del(a, "/sessions/{session}/tabs/{tab}", "close-tab", "Close a tab", terminal, g.closeTab, http.StatusConflict, http.StatusGatewayTimeout)
 
+	get(a, "/sessions/{session}/tabs/{tab}/screen", "tab-screen", "What a tab shows now, as JSON, or as text, plain or with its colours", terminal, g.tabScreen, http.StatusConflict, http.StatusGatewayTimeout)
+
 	g.fileRoutes(a)
 	g.backupRoutes(a)
 	g.restoreRoutes(a)

@@ -53,7 +53,7 @@ func (c *conn) handle(ctx context.Context, m wire.ClientMessage) error {
 	case *wire.Ack:
 		c.ack(m)
 	case *wire.Drive:
-		err = c.onChannel(m.Channel, func(ch *channel) error { return ch.att.Drive() })
+		err = c.onChannel(m.Channel, func(ch *channel) error { return ch.att.Drive(lookOf(m.Look)) })
 	case *wire.Rename:
 		err = c.onTab(m.Tab, func(t *tab) error { return c.g.rename(c.id, t, m.Name) })
 	case *wire.Close:
@@ -126,7 +126,7 @@ func (c *conn) open(ctx context.Context, m *wire.Open) error {
 	if err != nil {
 		return err
 	}
-	return c.join(t, m.Req, terminal.Join{Cols: m.Cols, Rows: m.Rows, Fresh: true})
+	return c.join(t, m.Req, terminal.Join{Cols: m.Cols, Rows: m.Rows, Fresh: true, Look: lookOf(m.Look)})
 }
 
 func (c *conn) attach(ctx context.Context, m *wire.Attach) error {
@@ -144,6 +144,7 @@ func (c *conn) attach(ctx context.Context, m *wire.Attach) error {
 		Cols: m.Cols, Rows: m.Rows, Epoch: m.Epoch, Offset: m.Offset,
 		Live: m.Live || !c.id.Role.Allows(station.RoleWriter), Scrollback: 1000,
 	}
+	j.Look = lookOf(m.Look)
 	if m.Scrollback != nil {
 		j.Scrollback = *m.Scrollback
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ func (g *Guest) routes() http.Handler {
 	mux.HandleFunc("POST "+guestapi.PathTabs, g.identified(g.createTab))
 	mux.HandleFunc("PATCH "+guestapi.PathTabs+"/{tab}", g.identified(g.patchTab))
 	mux.HandleFunc("DELETE "+guestapi.PathTabs+"/{tab}", g.identified(g.deleteTab))
+	mux.HandleFunc("GET "+guestapi.PathTabs+"/{tab}/screen", g.identified(g.tabScreen))
 	mux.HandleFunc("GET "+guestapi.PathActivity, g.identified(g.activity))
 	mux.HandleFunc("GET "+guestapi.PathPark, g.identified(g.snapshot))
 	mux.HandleFunc("POST "+guestapi.PathPark, g.identified(g.park))
@@ -102,6 +104,32 @@ func (g *Guest) deleteTab(w http.ResponseWriter, r *http.Request, id guestapi.Id
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// maxScreen bounds the lines of an answer, in bytes: the gateway reads no more than
+// 1 MiB, and each byte may take six as JSON.
+const maxScreen = 160 << 10
+
+func (g *Guest) tabScreen(w http.ResponseWriter, r *http.Request, id guestapi.Identity) error {
+	t, err := g.find(id, r.PathValue("tab"))
+	if err != nil {
+		return err
+	}
+	back, err := strconv.Atoi(r.URL.Query().Get("lines"))
+	if err != nil || back < 0 {
+		return station.Errorf(station.ErrInvalid, "bad_lines", "lines is how many of the scrollback are wanted, from 0.")
+	}
+	s := t.terminal().Screen(back, r.URL.Query().Get("painted") == "true")
+	s.Title = inert(s.Title)
+	size := 0
+	for i := len(s.Lines) - 1; i >= 0; i-- {
+		if size += len(s.Lines[i]) + 1; size > maxScreen { // the oldest are left out
+			s.Lines = s.Lines[i+1:]
+			break
+		}
+	}
+	answer(w, http.StatusOK, s)
 	return nil
 }
 

@@ -22,6 +22,7 @@ type tab struct {
 	opener    station.ID // the principal who opened it
 	command   terminal.Command
 	createdAt time.Time
+	said      said
 
 	// Guarded by g.mu.
 	name    string
@@ -41,7 +42,7 @@ func (t *tab) describe() station.Tab {
 	name, term := t.name, t.term
 	t.g.mu.Unlock()
 	out := station.Tab{
-		ID: t.id, Name: name, Clients: len(term.Clients()),
+		ID: t.id, Name: name, Title: t.said.Title(), Clients: len(term.Clients()),
 		CreatedAt: t.createdAt.UTC().Truncate(time.Millisecond),
 		ActiveAt:  term.ActiveAt().UTC().Truncate(time.Millisecond),
 	}
@@ -156,6 +157,7 @@ func (g *Guest) startAfter(ctx context.Context, t *tab, command terminal.Command
 	ready := make(chan struct{})
 	term, err := terminal.Start(ctx, g.opt.Spawner, command, terminal.Options{
 		Before:   before,
+		OnEvent:  t.heard,
 		OnChange: func() { g.broadcast(func(c *conn) { c.markPresence(t) }) },
 		OnExit: func() {
 			<-ready

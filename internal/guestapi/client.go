@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -88,6 +89,15 @@ func (c *Client) RenameTab(ctx context.Context, id Identity, tab, name string) (
 // CloseTab ends a tab, named by id or name: SIGHUP, SIGKILL after 5 s.
 func (c *Client) CloseTab(ctx context.Context, id Identity, tab string) error {
 	return c.call(ctx, &id, http.MethodDelete, PathTabs+"/"+url.PathEscape(tab), nil, nil)
+}
+
+// Screen is what a tab shows, with up to back lines of the scrollback; painted with
+// the sequences of its colours. The texts are a program's.
+func (c *Client) Screen(ctx context.Context, id Identity, tab string, back int, painted bool) (station.Screen, error) {
+	q := url.Values{"lines": {strconv.Itoa(back)}, "painted": {strconv.FormatBool(painted)}}
+	var s station.Screen
+	err := c.call(ctx, &id, http.MethodGet, PathTabs+"/"+url.PathEscape(tab)+"/screen?"+q.Encode(), nil, &s)
+	return s, err
 }
 
 // Mux opens the guest's multiplexed WebSocket for id with the subprotocol.

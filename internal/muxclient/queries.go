@@ -1,11 +1,10 @@
 package muxclient
 
-import "bytes"
-
 // Queries takes out of a terminal's output what would make a terminal that
 // draws it answer: device attributes, status and mode reports, colour and
-// termcap requests (ECMA-48; XTerm Control Sequences). Drawn again from a log,
-// such an answer would be typed into the shell. Sequences may be cut anywhere
+// termcap requests (ECMA-48; XTerm Control Sequences). The guest has answered them
+// and sends none; an answer to one that came all the same would be typed into the
+// shell. Sequences may be cut anywhere
 // between calls. The zero value is ready to use; it is for one goroutine.
 type Queries struct {
 	state   int
@@ -26,17 +25,7 @@ const maxHeld = 1024
 
 // Strip appends p without queries to dst and returns it. An unfinished sequence
 // is held back for the next call.
-func (q *Queries) Strip(dst, p []byte) []byte { return q.strip(dst, p, (*Queries).isQuery) }
-
-// StripClipboard takes out only what asks for the clipboard (OSC 52), which no
-// program in a session may read, whoever drives.
-func (q *Queries) StripClipboard(dst, p []byte) []byte {
-	return q.strip(dst, p, func(q *Queries) bool {
-		return q.isQuery() && bytes.HasPrefix(q.held, []byte("\x1b]52;"))
-	})
-}
-
-func (q *Queries) strip(dst, p []byte, out func(*Queries) bool) []byte {
+func (q *Queries) Strip(dst, p []byte) []byte {
 	for _, c := range p {
 		if q.state == qGround {
 			if c != 0x1b {
@@ -49,7 +38,7 @@ func (q *Queries) strip(dst, p []byte, out func(*Queries) bool) []byte {
 		q.held = append(q.held, c)
 		done := q.next(c)
 		switch {
-		case done && !out(q), len(q.held) >= maxHeld:
+		case done && !q.isQuery(), len(q.held) >= maxHeld:
 			dst = append(dst, q.held...)
 			q.held = q.held[:0]
 			q.discard = !done

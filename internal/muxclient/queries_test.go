@@ -42,26 +42,6 @@ func TestQueriesAreTakenOut(t *testing.T) {
 	}
 }
 
-func TestOnlyTheClipboardIsTakenOut(t *testing.T) {
-	for in, want := range map[string]string{
-		"a\x1b]52;c;?\x07b\x1b[c":     "ab\x1b[c",
-		"a\x1b]52;c;?\x1b\\b":         "ab",
-		"a\x1b]52;c;aGk=\x07b":        "a\x1b]52;c;aGk=\x07b",
-		"\x1b]11;?\x07\x1b[6n\x1b[?u": "\x1b]11;?\x07\x1b[6n\x1b[?u",
-	} {
-		var q Queries
-		if got := q.StripClipboard(nil, []byte(in)); string(got) != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-	// The past ends in the middle of a sequence that the present goes on with.
-	var q Queries
-	got := q.StripClipboard(q.Strip(nil, []byte("a\x1b[3")), []byte("1mred"))
-	if string(got) != "a\x1b[31mred" {
-		t.Errorf("%q", got)
-	}
-}
-
 // FuzzQueries: how the bytes are cut makes no difference, and the held part is
 // bounded.
 func FuzzQueries(f *testing.F) {

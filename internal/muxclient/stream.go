@@ -41,7 +41,7 @@ type Sink interface {
 type Kind int
 
 // A redraw is no part of the stream. The past was put out before this client
-// attached, the present since: queries of the past must not be answered again.
+// attached, the present since.
 const (
 	Redraw Kind = iota
 	Past
@@ -269,8 +269,7 @@ func (s *Stream) Tab() string {
 	return s.tab
 }
 
-// Driver reports whether this client's size rules, and its terminal answers
-// the program's queries.
+// Driver reports whether this client's size rules.
 func (s *Stream) Driver() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -60,5 +60,19 @@ type Tab struct {
 	ActiveAt  time.Time `json:"active_at"`
 }
 
+// Screen is what a tab shows at one moment.
+type Screen struct {
+	Epoch     string   `json:"epoch" doc:"The life of the terminal that the offset counts in"`
+	Offset    int64    `json:"offset" doc:"The screen is that of the output up to here"`
+	Cols      int      `json:"cols"`
+	Rows      int      `json:"rows"`
+	X         int      `json:"cursor_x" doc:"From 0; cols when the next character wraps"`
+	Y         int      `json:"cursor_y" doc:"From 0, in the screen"`
+	Visible   bool     `json:"cursor_visible"`
+	Alternate bool     `json:"alternate" doc:"A full-screen program has the terminal"`
+	Title     string   `json:"title"`
+	Lines     []string `json:"lines" nullable:"false" doc:"Up to as many of the scrollback as were asked for, then one for each row"`
+}
+
 // MaxTabs is how many tabs a session has at most.
 const MaxTabs = 250

@@ -18,16 +18,11 @@ func (t *Terminal) Announce(text string) bool {
 		return false
 	default:
 	}
-	if len(t.announcements) == 0 {
-		tail, _ := t.log.Tail(t.log.Limit())
-		t.stand = scanner{}
-		t.stand.scan(tail)
-	}
-	if t.stand.alternate || len(t.announcements) >= maxAnnouncements {
+	if t.screen.vt.Alternate() || len(t.announcements) >= maxAnnouncements {
 		return false
 	}
 	t.announcements = append(t.announcements, text)
-	if t.stand.between() {
+	if !t.screen.vt.Pending() {
 		t.announce()
 		t.wakeClients()
 	}
@@ -37,26 +32,22 @@ func (t *Terminal) Announce(text string) bool {
 // announce appends what waits; the caller holds t.appending.
 func (t *Terminal) announce() {
 	for _, text := range t.announcements {
-		t.log.Append(fmt.Appendf(nil, "\x1b[0m\r\n\x1b[1m%s\x1b[0m\r\n", text))
+		t.draw(fmt.Appendf(nil, "\x1b[0m\r\n\x1b[1m%s\x1b[0m\r\n", text))
 	}
-	t.announcements, t.stand = nil, scanner{}
+	t.announcements = nil
 }
 
-// output appends what the process wrote. While an announcement waits for the end
-// of a sequence that was cut between two reads, it looks where the output stands.
+// output draws what the process wrote, and after it the announcements that waited
+// for the end of a sequence that was cut between two reads.
 func (t *Terminal) output(p []byte) {
 	t.appending.Lock()
 	defer t.appending.Unlock()
-	t.log.Append(p)
-	if len(t.announcements) == 0 {
-		return
-	}
-	t.stand.scan(p)
-	t.stand.dst = t.stand.dst[:0]
+	t.draw(p)
 	switch {
-	case t.stand.alternate:
-		t.announcements, t.stand = nil, scanner{}
-	case t.stand.between():
+	case len(t.announcements) == 0:
+	case t.screen.vt.Alternate():
+		t.announcements = nil
+	case !t.screen.vt.Pending():
 		t.announce()
 	}
 }

@@ -26,9 +26,17 @@ type Join struct {
 	Fresh      bool   // the terminal was born for this client: from byte 0
 	Live       bool   // never holds the PTY back
 	Scrollback int    // lines wanted in a snapshot
+	Look
 	// Notify is called, without locks and from any goroutine, whenever Next
 	// may have something; it must not block.
 	Notify func()
+}
+
+// Look is what queries are answered with while its client drives. The cell is in
+// pixels.
+type Look struct {
+	Theme                 *Theme // nil: as before
+	CellWidth, CellHeight int    // 0: as before
 }
 
 // Joined is what a client is told as it comes in.
@@ -45,7 +53,7 @@ type Joined struct {
 // use, but Next has one caller at a time.
 type Attachment struct {
 	t      *Terminal
-	Join   // as it came in; Cols and Rows are guarded by t.mu
+	Join   // as it came in; the size and the look are guarded by t.mu
 	count  *counter
 	fenced bool // guarded by t.input.mu: no byte is taken after it left
 	notify func()
@@ -93,33 +101,42 @@ type ExitEvent struct {
 func (t *Terminal) Attach(j Join) (*Attachment, Joined) {
 	now := time.Now()
 	a := &Attachment{t: t, Join: j, notify: j.Notify, live: j.Live, lastAck: now, seenAt: now}
-	inputOffset := t.input.join(a)
+	out := Joined{InputOffset: t.input.join(a)}
 
-	// Without t.mu: a redraw takes milliseconds, and typing must not wait for
-	// it. What the reader overwrites meanwhile Next sees.
+	t.appending.Lock() // nothing is drawn, and no size changes, until it is in
+	var resized bool
+	t.mu.Lock()
+	if t.driver == nil && j.Role.Allows(station.RoleWriter) {
+		t.driver = a
+		resized = t.setSize(j.Cols, j.Rows, a)
+	}
+	out.Cols, out.Rows = t.cols, t.rows
+	drives := t.driver == a
+	t.mu.Unlock()
+	if resized {
+		t.screen.vt.Resize(out.Cols, out.Rows)
+	}
+	if drives {
+		t.screen.look(j.Look)
+	}
 	start, end := t.log.Bounds()
-	out := Joined{Head: end, InputOffset: inputOffset}
+	out.Head = end
 	switch {
 	case j.Fresh:
 		out.Resumed = true
 	case j.Offset != nil && j.Epoch == t.epoch && *j.Offset >= start && *j.Offset <= end:
 		out.Resumed, out.Offset = true, *j.Offset
 	default:
-		a.snap, out.Offset = redraw(t.log, j.Scrollback)
+		// Without t.mu: it takes milliseconds, and typing must not wait for it.
+		a.snap, out.Offset = t.snapshot(j.Scrollback)
 		out.SnapshotBytes = int64(len(a.snap))
-		_, out.Head = t.log.Bounds()
 	}
 	a.cursor, a.acked, a.snapAt = out.Offset, out.Offset, out.Offset
 	t.mu.Lock()
 	delete(t.lost, j.Key)
 	t.clients = append(slices.Clip(slices.Clone(t.clients)), a)
-	var resized bool
-	if t.driver == nil && j.Role.Allows(station.RoleWriter) {
-		t.driver = a
-		resized = t.setSize(j.Cols, j.Rows, a)
-	}
-	out.Cols, out.Rows = t.cols, t.rows
 	t.mu.Unlock()
+	t.appending.Unlock()
 
 	t.applySize(resized)
 	t.changed()
@@ -137,26 +154,29 @@ func (a *Attachment) Drop() { a.leave(true) }
 func (a *Attachment) leave(lost bool) {
 	t := a.t
 	t.input.leave(a) // first: whoever reads the counter next reads its last value
-	t.mu.Lock()
-	if a.gone {
-		t.mu.Unlock()
+	again := false
+	resized := t.reshape(func() (resized bool) {
+		if again = a.gone; again {
+			return false
+		}
+		a.gone = true
+		i := slices.Index(t.clients, a)
+		t.clients = slices.Concat(t.clients[:i], t.clients[i+1:])
+		if lost && !a.live && t.exit == nil {
+			t.keepFor(a)
+		}
+		if t.driver == a {
+			t.driver = nil
+			if next := t.lastWriter(); next != nil {
+				t.driver = next
+				resized = t.setSize(next.Cols, next.Rows, nil)
+			}
+		}
+		return resized
+	})
+	if again {
 		return
 	}
-	a.gone = true
-	i := slices.Index(t.clients, a)
-	t.clients = slices.Concat(t.clients[:i], t.clients[i+1:])
-	if lost && !a.live && t.exit == nil {
-		t.keepFor(a)
-	}
-	var resized bool
-	if t.driver == a {
-		t.driver = nil
-		if next := t.lastWriter(); next != nil {
-			t.driver = next
-			resized = t.setSize(next.Cols, next.Rows, nil)
-		}
-	}
-	t.mu.Unlock()
 	t.applySize(resized)
 	t.wakeReader()
 	t.changed()
@@ -199,13 +219,22 @@ func (a *Attachment) Input(p []byte) error {
 	return nil
 }
 
-// Drive makes the client the driver: its size rules. The error wraps
+// Drive makes the client the driver: its size rules, and its look. The error wraps
 // station.ErrForbidden for a viewer.
-func (a *Attachment) Drive() error {
+func (a *Attachment) Drive(look Look) error {
 	if !a.Role.Allows(station.RoleWriter) {
 		return station.Errorf(station.ErrForbidden, "forbidden", "You are watching this terminal; ask its owner for the right to type.")
 	}
 	a.drive(time.Now())
+	a.t.reshape(func() bool {
+		if look.Theme != nil {
+			a.Theme = look.Theme
+		}
+		if look.CellWidth > 0 && look.CellHeight > 0 {
+			a.CellWidth, a.CellHeight = look.CellWidth, look.CellHeight
+		}
+		return false
+	})
 	return nil
 }
 
@@ -213,14 +242,18 @@ func (a *Attachment) drive(now time.Time) {
 	t := a.t
 	t.mu.Lock()
 	a.seenAt, t.activeAt = now, now
-	if t.driver == a || a.gone {
-		t.mu.Unlock()
+	drives := t.driver == a || a.gone
+	t.mu.Unlock()
+	if drives {
 		return
 	}
-	t.driver = a
-	resized := t.setSize(a.Cols, a.Rows, nil)
-	t.mu.Unlock()
-	t.applySize(resized)
+	t.applySize(t.reshape(func() bool {
+		if t.driver == a || a.gone {
+			return false
+		}
+		t.driver = a
+		return t.setSize(a.Cols, a.Rows, nil)
+	}))
 	t.changed()
 }
 
@@ -231,13 +264,10 @@ func (a *Attachment) Resize(cols, rows int) error {
 		return station.Errorf(station.ErrForbidden, "forbidden", "You are watching this terminal; its size is not yours to set.")
 	}
 	t := a.t
-	t.mu.Lock()
-	a.Cols, a.Rows = cols, rows
-	resized := false
-	if t.driver == a {
-		resized = t.setSize(cols, rows, nil)
-	}
-	t.mu.Unlock()
+	resized := t.reshape(func() bool {
+		a.Cols, a.Rows = cols, rows
+		return t.driver == a && t.setSize(cols, rows, nil)
+	})
 	t.applySize(resized)
 	if resized {
 		t.changed()
@@ -246,7 +276,8 @@ func (a *Attachment) Resize(cols, rows int) error {
 }
 
 // setSize notes a new size and queues the news for every client but skip, who
-// is told otherwise. The caller holds t.mu and calls applySize after.
+// is told otherwise. The caller holds t.appending and t.mu, resizes the emulator,
+// and calls applySize after.
 func (t *Terminal) setSize(cols, rows int, skip *Attachment) bool {
 	if t.exit != nil || cols == t.cols && rows == t.rows {
 		return false

@@ -19,16 +19,19 @@ func (a *Attachment) Next(p []byte) Item {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !a.gone && a.behind() {
-		// Without t.mu: a redraw takes milliseconds, and nobody must wait for it.
 		t.mu.Unlock()
-		snap, offset := redraw(t.log, 0)
+		a.redraw()
 		t.mu.Lock()
-		a.skipTo(snap, offset)
 	}
 	if a.gone {
 		return Item{}
 	}
 	if r := a.resync; r != nil {
+		if len(a.sizes) > 0 && a.sizes[0].Offset <= r.Offset {
+			s := a.sizes[0] // the redraw is for this size
+			a.sizes = a.sizes[1:]
+			return Item{Size: &s}
+		}
 		a.resync = nil
 		return Item{Resync: r}
 	}
@@ -103,13 +106,25 @@ func (a *Attachment) behind() bool {
 	return a.cursor < start || a.live && end-a.cursor > Window && a.cursor-a.acked >= Window
 }
 
+// redraw queues a redraw of the screen as it is now.
+func (a *Attachment) redraw() {
+	t := a.t
+	t.appending.Lock() // before t.mu, and so that no size changes in between
+	defer t.appending.Unlock()
+	_, end := t.log.Bounds()
+	// Not the scrollback: what a client missed of it, it may ask for.
+	snap, offset := t.screen.vt.Screen(), end-int64(t.screen.vt.Unfinished())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a.skipTo(snap, offset)
+}
+
 // skipTo queues a redraw that stands at offset. The client has caught up by it.
 // The caller holds t.mu.
 func (a *Attachment) skipTo(snap []byte, offset int64) {
 	a.snap, a.snapAt, a.snapSent, a.snapAcked = snap, offset, 0, 0
 	a.cursor, a.acked, a.lastAck, a.stalled = offset, offset, time.Now(), false
 	a.resync = &ResyncEvent{Offset: offset, SnapshotBytes: int64(len(snap)), Why: "lagging"}
-	// The redraw is for the size of now.
 	a.sizes = []SizeEvent{{a.t.cols, a.t.rows, offset}}
 }
 

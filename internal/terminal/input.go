@@ -20,6 +20,9 @@ const (
 	maxChunk = 32 << 10
 	// maxAbsent is how many counters of one person's absent clients are kept.
 	maxAbsent = 256
+	// maxAnswers is how many bytes of answers may wait for a program that asks and
+	// does not read; what is beyond is not answered.
+	maxAnswers = 64 << 10
 )
 
 // counter counts one client's input on one terminal over reconnects.
@@ -45,6 +48,7 @@ type inputQueue struct {
 	mu       sync.Mutex
 	room     *sync.Cond // waiting shrank, or over
 	counters map[ClientKey]*counter
+	own      counter // the emulator's answers
 	queue    []chunk
 	waiting  map[station.ID]int // cost of what is queued, per principal
 	writing  bool               // somebody is writing to the PTY: others queue behind
@@ -127,6 +131,22 @@ func (q *inputQueue) take(a *Attachment, p []byte) {
 		q.mu.Unlock()
 		return
 	}
+	q.accept(c, p)
+}
+
+// answer types what the emulator answers to a query, in turn with what people
+// type. It never blocks.
+func (q *inputQueue) answer(p []byte) {
+	q.mu.Lock()
+	if q.over || q.waiting[q.own.key.Principal] >= maxAnswers {
+		q.mu.Unlock()
+		return
+	}
+	q.accept(&q.own, p)
+}
+
+// accept writes or queues p. The caller holds q.mu, which it lets go.
+func (q *inputQueue) accept(c *counter, p []byte) {
 	c.taken += int64(len(p))
 	if q.writing {
 		q.enqueue(c, p)

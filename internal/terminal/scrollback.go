@@ -76,10 +76,6 @@ func (s *scanner) scan(p []byte) {
 	}
 }
 
-// between says whether text may be put in here: outside of any sequence and
-// character.
-func (s *scanner) between() bool { return s.state == sbGround && len(s.char) == 0 }
-
 func (s *scanner) take(c byte) {
 	switch s.state {
 	case sbGround:

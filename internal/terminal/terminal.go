@@ -31,10 +31,11 @@ const (
 
 // Options of a terminal.
 type Options struct {
-	LogLimit int    // bytes; 0: replay.DefaultLimit
-	Before   []byte // what the output begins with, before the process's
-	OnChange func() // clients, driver or size changed; called without locks
-	OnExit   func() // the process has ended and its output is all in the log
+	LogLimit int         // bytes; 0: replay.DefaultLimit
+	Before   []byte      // what the output begins with, before the process's
+	OnChange func()      // clients, driver or size changed; called without locks
+	OnExit   func()      // the process has ended and its output is all in the log
+	OnEvent  func(Event) // what the program said, in order; called without locks
 }
 
 // Terminal is one life of a terminal: a process on a PTY, from spawn to exit
@@ -48,9 +49,11 @@ type Terminal struct {
 	done  chan struct{} // the reader has ended; exit is set
 	input inputQueue
 
-	appending     sync.Mutex // held while the log grows
-	announcements []string   // wait for a place in the output; guarded by appending
-	stand         scanner    // where the output stands, while some wait
+	// appending is held while the log grows and the emulator draws, and for each
+	// change of size. It is taken before mu.
+	appending     sync.Mutex
+	screen        emulator
+	announcements []string // wait for a place in the output; guarded by appending
 
 	readerWake chan struct{} // something that holds the reader back changed
 	sizing     sync.Mutex    // orders resizes of the PTY
@@ -83,9 +86,10 @@ func Start(ctx context.Context, spawner Spawner, c Command, opt Options) (*Termi
 		done: make(chan struct{}), readerWake: make(chan struct{}, 1),
 		lost: map[ClientKey]lostClient{}, cols: c.Cols, rows: c.Rows, activeAt: time.Now(),
 	}
-	t.log.Append(opt.Before)
-	t.opt.Before = nil
 	t.input.init(p)
+	t.screen.init(c.Cols, c.Rows)
+	t.draw(opt.Before)
+	t.opt.Before = nil
 	go t.read()
 	return t, nil
 }
@@ -99,6 +103,7 @@ func (t *Terminal) read() {
 		if n > 0 {
 			t.output(buf[:n])
 			t.wakeClients()
+			t.deliver()
 		}
 		if err != nil {
 			break // io.EOF, or the PTY is broken: either way no more output comes
@@ -106,6 +111,9 @@ func (t *Terminal) read() {
 	}
 	exit := t.pty.Wait()
 	t.input.end()
+	t.appending.Lock()
+	t.log.Append(t.screen.vt.Rest(nil))
+	t.appending.Unlock()
 	_, end := t.log.Bounds()
 	t.mu.Lock()
 	t.exit, t.exitOffset = &exit, end

@@ -15,6 +15,9 @@ type colours struct {
 }
 
 // defaultTheme is xterm.js's.
+// DefaultTheme is xterm.js's own.
+func DefaultTheme() Theme { return defaultTheme }
+
 var defaultTheme = Theme{
 	Foreground: rgb(0xFFFFFF), Background: rgb(0x000000), Cursor: rgb(0xFFFFFF),
 	Palette: [16]color.RGBA{

@@ -29,6 +29,7 @@ type parser struct {
 
 	held     []byte // of an unfinished sequence, not passed on yet
 	passed   int    // bytes of it that were passed on already
+	at       int    // Position
 	overlong bool   // it is longer than heldMax: swallowed
 }
 
@@ -41,6 +42,17 @@ func (p *parser) reset() {
 // pending says whether a sequence or character is unfinished.
 func (p *parser) pending() bool { return p.state != ground || p.nutf > 0 }
 
+// Pending says whether what was written last ends within a sequence or character.
+func (t *Terminal) Pending() bool { return t.parser.pending() }
+
+// Position is where the sequence that a function of Options is called for begins,
+// counted in what Filter returns for the bytes it was given; less than 0 when it
+// began before them.
+func (t *Terminal) Position() int { return t.parser.at }
+
+// Rest appends what Filter kept back, when nothing comes any more.
+func (t *Terminal) Rest(dst []byte) []byte { return t.parser.release(dst, true) }
+
 // Unfinished is how many bytes at the end of what Filter returned belong to a
 // sequence that has not ended. A snapshot is of the moment before them.
 func (t *Terminal) Unfinished() int { return t.parser.passed }
@@ -51,7 +63,7 @@ func (t *Terminal) Unfinished() int { return t.parser.passed }
 // call; in before mark was dealt with.
 func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 	p := &t.parser
-	start, mark := -1, 0
+	start, mark, was := -1, 0, len(out)
 	for i := 0; i < len(in); {
 		if p.state == ground && p.nutf == 0 {
 			if j := printable(in, i); j > i {
@@ -70,6 +82,12 @@ func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 			p.passed = 0 // a broken character: it goes out, and nobody shows it
 			out = p.release(out, keep)
 			continue
+		}
+		if p.state == oscString {
+			p.at = -p.passed
+			if start >= 0 {
+				p.at = len(out) - was + start - min(mark, start)
+			}
 		}
 		restart := code == 0x1B && p.state != ground
 		if restart { // what came before is over, whatever it was

@@ -109,11 +109,11 @@ func New(cols, rows int, o Options) *Terminal {
 	return t
 }
 
-// SetTheme says what colour queries are answered with, and the size of a cell in
-// pixels for reports of sizes.
-func (t *Terminal) SetTheme(theme Theme, cellWidth, cellHeight int) {
-	t.theme, t.cellW, t.cellH = theme, cellWidth, cellHeight
-}
+// SetTheme says what colour queries are answered with.
+func (t *Terminal) SetTheme(theme Theme) { t.theme = theme }
+
+// SetCell says the size of a cell in pixels, for reports of sizes.
+func (t *Terminal) SetCell(width, height int) { t.cellW, t.cellH = width, height }
 
 // Size is columns and rows.
 func (t *Terminal) Size() (cols, rows int) { return t.cols, t.rows }

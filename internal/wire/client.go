@@ -27,6 +27,7 @@ type Open struct {
 	Cwd     string            `json:"cwd,omitempty"`
 	Command []string          `json:"command,omitempty"`
 	Env     map[string]string `json:"env,omitempty"`
+	Look
 }
 
 // Attach joins a tab, resuming at Offset when Epoch still names its life.
@@ -40,8 +41,13 @@ type Attach struct {
 	Live       bool   `json:"live,omitempty"`
 	Scrollback *int   `json:"scrollback,omitempty"`
 	Restart    bool   `json:"restart,omitempty"` // an ended tab gets a new shell, and a new epoch
-	Theme      *Theme `json:"theme,omitempty"`
-	CellPx     []int  `json:"cell_px,omitempty"`
+	Look
+}
+
+// Look is what the client draws with. What is left out stays as it was.
+type Look struct {
+	Theme  *Theme `json:"theme,omitempty"`
+	CellPx []int  `json:"cell_px,omitempty"` // width and height of a cell
 }
 
 // Theme is what the client draws with, for the emulator's answers to queries.
@@ -75,6 +81,7 @@ type Ack struct {
 // Drive makes the client the driver of a channel's terminal.
 type Drive struct {
 	Channel uint8 `json:"channel"`
+	Look
 }
 
 // Rename gives a tab another name.

@@ -136,10 +136,41 @@ type Error struct {
 }
 
 // Notify says something that the session's person should know: that the kernel
-// ended a program for want of memory (Code "oom"). Text is a sentence.
+// ended a program for want of memory (Code "oom"), or what a program says (Code
+// "program", with its Tab). Text is a sentence; a program's is whatever it likes.
 type Notify struct {
-	Code string `json:"code"`
-	Text string `json:"text"`
+	Code  string `json:"code"`
+	Tab   string `json:"tab,omitempty"`
+	Title string `json:"title,omitempty"`
+	Text  string `json:"text"`
+}
+
+// Title is what a tab's program calls its window (OSC 0 and 2).
+type Title struct {
+	Tab   string `json:"tab"`
+	Title string `json:"title"`
+}
+
+// Cwd is the folder that a tab's program says it is in (OSC 7).
+type Cwd struct {
+	Tab string `json:"tab"`
+	Cwd string `json:"cwd"`
+}
+
+// Bell is a program's BEL.
+type Bell struct {
+	Tab string `json:"tab"`
+}
+
+// Command says where in the output a shell's command begins or ends (OSC 133).
+type Command struct {
+	Tab        string `json:"tab"`
+	ID         int64  `json:"id"`    // counts the tab's commands
+	Phase      string `json:"phase"` // start or end
+	Offset     int64  `json:"offset"`
+	Line       string `json:"line,omitempty"` // at the start, where the shell says it
+	ExitCode   *int   `json:"exit_code,omitempty"`
+	DurationMS int64  `json:"duration_ms,omitempty"`
 }
 
 // Pong answers ping.
@@ -159,6 +190,10 @@ func (*Exit) serverType() string     { return "exit" }
 func (*Error) serverType() string    { return "error" }
 func (*Notify) serverType() string   { return "notify" }
 func (*Pong) serverType() string     { return "pong" }
+func (*Title) serverType() string    { return "title" }
+func (*Cwd) serverType() string      { return "cwd" }
+func (*Bell) serverType() string     { return "bell" }
+func (*Command) serverType() string  { return "command" }
 
 // AppendServer appends a message as a control frame.
 func AppendServer(dst []byte, m ServerMessage) []byte {
@@ -216,6 +251,14 @@ func ParseServer(payload []byte) (ServerMessage, error) {
 		m = &Error{}
 	case "notify":
 		m = &Notify{}
+	case "title":
+		m = &Title{}
+	case "cwd":
+		m = &Cwd{}
+	case "bell":
+		m = &Bell{}
+	case "command":
+		m = &Command{}
 	case "pong":
 		m = &Pong{}
 	default:

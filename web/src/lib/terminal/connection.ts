@@ -2,7 +2,7 @@ import { Link } from './link'
 import type { LinkOptions, LinkState } from './link'
 import type { Sink } from './output'
 import { Stream } from './stream'
-import type { Attached, Bytes, ErrorMessage, Exit, Peer, ServerMessage, Tab, Welcome, You } from './wire'
+import type { Attached, Bytes, ErrorMessage, Exit, Look, Peer, ServerMessage, Tab, Welcome, You } from './wire'
 
 export interface Size {
   cols: number
@@ -12,6 +12,8 @@ export interface Size {
 export interface ConnectionOptions
   extends Pick<LinkOptions, 'dial' | 'explain' | 'client' | 'name' | 'visible' | 'online' | 'random'> {
   size: Size
+  /** What is drawn with now. */
+  look?(): Look
   /** Makes the screen of a tab that is attached for the first time. */
   sink(tab: string): Sink
   onState(state: LinkState): void
@@ -31,6 +33,9 @@ export interface ConnectionOptions
   onProblem(sentence: string): void
   onStreamBytes?(tab: string, offset: number, bytes: Bytes): void
 }
+
+/** How many lines above the screen a page keeps, and asks for when it comes new. */
+export const SCROLLBACK = 10_000
 
 /** All tabs of one session on one WebSocket: who is attached where, over any number of connections. */
 export class Connection {
@@ -93,7 +98,16 @@ export class Connection {
 
   drive(tab: string): void {
     const channel = this.streams.get(tab)?.channel
-    if (channel != null) this.link.send({ type: 'drive', channel })
+    if (channel != null) this.link.send({ type: 'drive', channel, ...this.#look() })
+  }
+
+  /** The colours changed: whoever drives says so. */
+  relook(): void {
+    for (const stream of this.#channels.values()) if (stream.driver) this.drive(stream.tab)
+  }
+
+  #look(): Look {
+    return this.options.look?.() ?? {}
   }
 
   rename(tab: string, name: string): boolean {
@@ -131,7 +145,9 @@ export class Connection {
       type: 'attach',
       req,
       tab: stream.tab,
+      scrollback: SCROLLBACK,
       ...this.#size,
+      ...this.#look(),
       ...(epoch === null || stream.wantRedraw ? {} : { epoch, offset: received }),
       ...(stream.wantRestart ? { restart: true } : {}),
     })
@@ -141,7 +157,7 @@ export class Connection {
   #sendOpen(name: string): void {
     if (!this.link.open) return
     const req = ++this.#req
-    if (this.link.send({ type: 'open', req, name, ...this.#size })) this.#opening.set(name, req)
+    if (this.link.send({ type: 'open', req, name, ...this.#size, ...this.#look() })) this.#opening.set(name, req)
   }
 
   #sendSize(stream: Stream): void {

@@ -3,11 +3,8 @@ import { FONT, SCROLLBAR } from './screen.svelte'
 
 export const PADDING = { x: 10, y: 8 }
 
-/**
- * How many cells an area holds, before any terminal is in it: a new shell
- * should start in the right size instead of being told a moment later.
- */
-export function estimate(width: number, height: number, fontSize: number): Size {
+/** A cell in CSS pixels, as xterm rounds it. */
+export function cellOf(fontSize: number): { width: number; height: number } {
   const context = document.createElement('canvas').getContext('2d')
   let cell = { width: fontSize * 0.6, height: fontSize * 1.32 }
   if (context) {
@@ -16,11 +13,21 @@ export function estimate(width: number, height: number, fontSize: number): Size 
     cell = { width: m.width, height: m.fontBoundingBoxAscent + m.fontBoundingBoxDescent }
   }
   const scale = window.devicePixelRatio || 1
-  const cellWidth = Math.floor(cell.width * scale) / scale
-  const cellHeight = Math.floor(Math.ceil(cell.height * scale) * 1.15) / scale
   return {
-    cols: Math.max(2, Math.floor((width - 2 * PADDING.x - SCROLLBAR) / cellWidth)),
-    rows: Math.max(1, Math.floor((height - 2 * PADDING.y) / cellHeight)),
+    width: Math.floor(cell.width * scale) / scale,
+    height: Math.floor(Math.ceil(cell.height * scale) * 1.15) / scale,
+  }
+}
+
+/**
+ * How many cells an area holds, before any terminal is in it: a new shell
+ * should start in the right size instead of being told a moment later.
+ */
+export function estimate(width: number, height: number, fontSize: number): Size {
+  const cell = cellOf(fontSize)
+  return {
+    cols: Math.max(2, Math.floor((width - 2 * PADDING.x - SCROLLBAR) / cell.width)),
+    rows: Math.max(1, Math.floor((height - 2 * PADDING.y) / cell.height)),
   }
 }
 

@@ -1,7 +1,8 @@
-// Programs ask the terminal questions, and xterm.js answers by "typing". While
-// the past is drawn again, or somebody else drives, an answer would end up in a
-// shell that asked nothing. The questions are taken out where they are parsed;
-// what a person types at the same moment passes.
+// Programs ask the terminal questions, and xterm.js answers by "typing". The guest
+// has answered them, and takes them out of what it sends; one that comes all the
+// same is not answered a second time. What a person types at the same moment
+// passes. Whether the page has the focus only it knows: it says so while it drives,
+// and not for the past, which is drawn again.
 
 interface Disposable {
   dispose(): void
@@ -39,17 +40,18 @@ const reports = new Set([11, 13, 14, 15, 16, 18, 19, 20, 21])
 const FOCUS = ['\x1b[I', '\x1b[O']
 
 export class Mute {
+  /** No focus is reported. */
   muted = true
   #swallowFocus = false
 
   constructor(parser: Parser) {
-    const mutedNow = () => this.muted
-    for (const id of questions) parser.registerCsiHandler(id, mutedNow)
-    parser.registerCsiHandler({ final: 't' }, ([first]) => this.muted && reports.has(first as number))
-    parser.registerDcsHandler({ intermediates: '$', final: 'q' }, mutedNow)
-    parser.registerDcsHandler({ intermediates: '+', final: 'q' }, mutedNow)
+    const answered = () => true
+    for (const id of questions) parser.registerCsiHandler(id, answered)
+    parser.registerCsiHandler({ final: 't' }, ([first]) => reports.has(first as number))
+    parser.registerDcsHandler({ intermediates: '$', final: 'q' }, answered)
+    parser.registerDcsHandler({ intermediates: '+', final: 'q' }, answered)
     for (const id of [4, 10, 11, 12]) {
-      parser.registerOscHandler(id, (data) => this.muted && data.split(';').includes('?'))
+      parser.registerOscHandler(id, (data) => data.split(';').includes('?'))
     }
     parser.registerCsiHandler({ prefix: '?', final: 'h' }, (params) => {
       if (this.muted && params.includes(1004)) this.#expectFocusReport()

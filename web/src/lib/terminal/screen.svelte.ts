@@ -12,6 +12,7 @@ import { devicePixelsAgree } from './device-pixels'
 import { openLink } from './links'
 import { Mute } from './mute'
 import type { Sink } from './output'
+import { SCROLLBACK } from './connection'
 import type { Size } from './connection'
 import { WholeCharacters } from './whole'
 import type { Bytes } from './wire'
@@ -64,7 +65,7 @@ export class Screen implements Sink {
       minimumContrastRatio: 3,
       cursorBlink: true,
       cursorInactiveStyle: 'outline',
-      scrollback: 10_000,
+      scrollback: SCROLLBACK,
       macOptionIsMeta: true,
       rightClickSelectsWord: false,
       overviewRuler: { width: SCROLLBAR },

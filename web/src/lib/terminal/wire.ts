@@ -28,12 +28,18 @@ export type ClientMessage =
   | { type: 'detach'; channel: number }
   | { type: 'resize'; channel: number; cols: number; rows: number }
   | { type: 'ack'; channel: number; offset: number; snapshot?: boolean }
-  | { type: 'drive'; channel: number }
+  | ({ type: 'drive'; channel: number } & Look)
   | { type: 'rename'; tab: string; name: string }
   | { type: 'close'; tab: string }
   | { type: 'signal'; channel: number; signal: string }
   | { type: 'list'; req: Req }
   | { type: 'ping'; t: number }
+
+/** What this page draws with: programs may ask, and the guest answers them. */
+export interface Look {
+  theme?: { fg?: string; bg?: string; cursor?: string; palette?: string[] }
+  cell_px?: [number, number]
+}
 
 export type Role = 'viewer' | 'writer' | 'owner'
 

@@ -6,6 +6,7 @@ import { shortcut } from './keys'
 import type { LinkState } from './link'
 import { nextTabName } from './names'
 import { recordingWanted } from './recorder'
+import { lookOf } from './look'
 import { Screen } from './screen.svelte'
 import { TabView } from './tab-view.svelte'
 import type { Verdict } from './verdict'
@@ -58,6 +59,7 @@ export class Workspace {
     this.#connection = new Connection({
       client: options.client,
       size,
+      look: () => lookOf(settings.palette, settings.fontSize),
       explain: options.explain,
       dial: () => {
         const socket = new WebSocket(origin + path, SUBPROTOCOL)
@@ -121,6 +123,11 @@ export class Workspace {
 
   resize(size: Size): void {
     this.#connection.resize(size)
+  }
+
+  /** The colours or the size of the text changed. */
+  relook(): void {
+    this.#connection.relook()
   }
 
   activate(tab: string): void {

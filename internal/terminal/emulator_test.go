@@ -1,0 +1,198 @@
+package terminal
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"staithe/internal/station"
+	"staithe/internal/vt"
+)
+
+// screen draws what a client is sent, as the page does.
+type screen struct {
+	*puller
+	vt      *vt.Terminal
+	lazy    bool // acknowledges redraws alone
+	redrawn int
+}
+
+func watch(t *Terminal, j Join) *screen {
+	s := &screen{puller: pull(t, j)}
+	s.vt = vt.New(s.joined.Cols, s.joined.Rows, vt.Options{Answer: func(b []byte) { panic(fmt.Sprintf("a client was asked, and answers %q", b)) }})
+	return s
+}
+
+// draw takes and draws what there is now, in order.
+func (s *screen) draw() {
+	buf := make([]byte, 4096)
+	for {
+		it := s.Next(buf)
+		switch {
+		case it.Size != nil:
+			s.vt.Resize(it.Size.Cols, it.Size.Rows)
+		case it.Resync != nil:
+			s.want = it.Resync.SnapshotBytes
+			s.at = it.Resync.Offset
+			s.redrawn++
+		case it.N > 0 && s.want > 0:
+			s.vt.Write(buf[:it.N])
+			if s.want -= int64(it.N); s.want == 0 {
+				s.Ack(1<<40, true)
+			}
+		case it.N > 0:
+			s.vt.Write(buf[:it.N])
+			s.at += int64(it.N)
+			if !s.lazy {
+				s.Ack(s.at, false)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// pieces are what programs write, some of it questions.
+var pieces = []string{
+	"plain text ", "\r\n", "\x1b[31;1mred\x1b[0m", "é", "漢字", "👩‍👩‍👧", "\x1b[2J\x1b[H", "\x1b[?1049h", "\x1b[?1049l", "\x1b[5;7H", "\x1b[6n",
+	"\x1b[c", "\x1b]11;?\x07", "\x1b]2;a title\x1b\\", "\x1bP$qm\x1b\\", "\x1b[?25$p", "\x1b[3;10r", "\x1b[r", "\x1b7", "\x1b8", "\x1b[?7l", "\x1b[?7h",
+	"\x1b(0lqk\x1b(B", "\t", "\x1b[2L", "\x1b[P", "\a", "\x1b]8;;https://example.org\x1b\\link\x1b]8;;\x1b\\", "\x1b[?2004h", "\x1b[4:3m", "\x1b[m",
+}
+
+// Whoever comes when, stays away how long, and has which size: in the end all see
+// the same, and every question was answered once.
+func TestAllClientsSeeTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		term, pty := scripted(t, Options{LogLimit: 64 << 10})
+		questions := 0
+		clients := []*screen{watch(term, Join{Key: ClientKey{"user", "client-0"}, Fresh: true})}
+		for round := range 300 {
+			var out strings.Builder
+			for range rnd.IntN(1200) {
+				p := pieces[rnd.IntN(len(pieces))]
+				if strings.Contains(p, "[6n") {
+					questions++
+				}
+				out.WriteString(p)
+			}
+			b := []byte(out.String())
+			for len(b) > 0 {
+				n := min(len(b), 1+rnd.IntN(4000))
+				pty.Output(b[:n])
+				synctest.Wait()
+				b = b[n:]
+				if rnd.IntN(4) == 0 {
+					clients[rnd.IntN(len(clients))].draw()
+				}
+				if rnd.IntN(40) == 0 {
+					c := clients[rnd.IntN(len(clients))]
+					if err := c.Resize(20+rnd.IntN(100), 5+rnd.IntN(40)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if round%10 == 5 && len(clients) < 12 {
+				c := watch(term, Join{Key: ClientKey{"user", fmt.Sprint("client-", round)}, Live: round%20 == 5,
+					Role: []station.Role{station.RoleOwner, station.RoleWriter}[rnd.IntN(2)], Cols: 30 + rnd.IntN(50), Rows: 10 + rnd.IntN(20)})
+				c.lazy = round%20 == 5
+				clients = append(clients, c)
+			}
+			for _, c := range clients {
+				if c.want == 0 || round%3 == 0 {
+					c.draw()
+				}
+			}
+		}
+		redrawn := 0
+		for _, c := range clients {
+			for range 10 {
+				c.Ack(c.at, false)
+				c.draw()
+			}
+			redrawn += c.redrawn
+		}
+		if redrawn < 5 {
+			t.Errorf("%d redraws", redrawn)
+		}
+		term.appending.Lock()
+		want := string(term.screen.vt.Snapshot(0))
+		term.appending.Unlock()
+		for i, c := range clients {
+			if got := string(c.vt.Snapshot(0)); got != want {
+				t.Errorf("client %d sees\n%q\nand it is\n%q", i, got, want)
+			}
+		}
+		if n := strings.Count(pty.Typed(), "R"); n != questions {
+			t.Errorf("%d questions where the cursor is, %d answers", questions, n)
+		}
+	})
+}
+
+// A program that asks and never reads costs a bounded number of answers, and holds
+// nothing up.
+func TestAnswersNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		term, pty := scripted(t, Options{})
+		pty.SetFull(true)
+		for range 1000 {
+			pty.Output([]byte(strings.Repeat("\x1b[6n", 1000)))
+		}
+		pty.Output([]byte("still here"))
+		synctest.Wait()
+		a := watch(term, Join{})
+		a.draw()
+		if !strings.Contains(string(a.vt.Snapshot(0)), "still here") || a.joined.Offset > 100 {
+			t.Errorf("%+v %q", a.joined, a.vt.Snapshot(0))
+		}
+		pty.SetFull(false)
+		synctest.Wait()
+		if n := len(pty.Typed()); n == 0 || n > 3*maxAnswers {
+			t.Errorf("%d bytes of answers", n)
+		}
+	})
+}
+
+// What a program says comes out as events, with the place in the output where it
+// was said, wherever the reads cut it.
+func TestEvents(t *testing.T) {
+	const said = "ab\x1b]2;one\x07\x1b[6ncd\x1b]7;file://host/tmp\x1b\\\a\a\x1b]133;C\x07out\x1b[c\x1b]133;D;3\x07\x1b]777;notify;T;B\x07"
+	for cut := range len(said) {
+		synctest.Test(t, func(t *testing.T) {
+			var got []Event
+			term, pty := scripted(t, Options{OnEvent: func(e Event) { got = append(got, e) }})
+			for _, part := range []string{said[:cut], said[cut:]} {
+				pty.Output([]byte(part))
+				synctest.Wait()
+			}
+			bells := 0
+			got = slices.DeleteFunc(got, func(e Event) bool {
+				if e.Bell {
+					bells++
+				}
+				return e.Bell
+			})
+			if bells < 1 || bells > 2 || len(got) != 5 {
+				t.Fatalf("cut at %d: %d bells, %+v", cut, bells, got)
+			}
+			start, end := got[2].Command, got[3].Command
+			if *got[0].Title != "one" || got[1].Cwd != "file://host/tmp" || !reflect.DeepEqual(got[4].Notify, &Notice{"T", "B"}) ||
+				start.Mark != 'C' || end.Mark != 'D' || end.Rest != "3" {
+				t.Errorf("cut at %d: %+v", cut, got)
+			}
+			b := make([]byte, 1024)
+			n, _ := term.Output(b, 0)
+			stream := string(b[:n])
+			if strings.Contains(stream, "[6n") || strings.Contains(stream, "[c") || !strings.Contains(stream, "cd") {
+				t.Errorf("cut at %d: %q", cut, stream)
+			}
+			if s, e := strings.Index(stream, "\x1b]133;C"), strings.Index(stream, "\x1b]133;D"); int(start.Offset) != s || int(end.Offset) != e {
+				t.Errorf("cut at %d: a command from %d to %d, want %d to %d", cut, start.Offset, end.Offset, s, e)
+			}
+		})
+	}
+}
