@@ -77,10 +77,16 @@ describe('questions, which the guest has answered', () => {
 
   it('switches between two writes exactly where it should', async () => {
     const { term, mute, typed } = terminal()
-    term.write('\x1b[c')
+    const at: boolean[] = []
+    term.parser.registerCsiHandler({ final: 'z' }, () => {
+      at.push(mute.passes('\x1b[I'))
+      return true
+    })
+    term.write('\x1b[z')
     term.write('', () => (mute.muted = false))
-    await new Promise<void>((resolve) => term.write('\x1b[c', resolve))
-    expect(typed.length).toBe(1)
+    await new Promise<void>((resolve) => term.write('\x1b[z', resolve))
+    expect(at).toEqual([false, true])
+    expect(typed).toEqual([])
   })
 })
 

@@ -3,7 +3,7 @@
 //
 //   node web/tools/widths.mjs > internal/vt/widths.gen.go
 import headless from '@xterm/headless'
-import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes'
+import { UnicodeGraphemesAddon } from './graphemes.mjs'
 
 const term = new headless.Terminal({ allowProposedApi: true })
 term.loadAddon(new UnicodeGraphemesAddon())

@@ -6,7 +6,7 @@
 // The answer is a length and the terminal as text, as dump() has it. With plain
 // what looks alike is written alike.
 import headless from '@xterm/headless'
-import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes'
+import { UnicodeGraphemesAddon } from './graphemes.mjs'
 
 const EXTENDED = 0x10000000
 const UNDERLINE = 0x10000000

@@ -1,3 +1,4 @@
+import { cellsOf } from './cells'
 import type { TabView } from '$lib/terminal/tab-view.svelte'
 import type { Workspace } from '$lib/terminal/workspace.svelte'
 
@@ -41,6 +42,10 @@ export function showToTests(workspace: Workspace): void {
     return workspace.views.get(id)
   }
   window.staithe = Object.freeze({
+    cells: (tab: string) => {
+      const view = find(tab)
+      return view ? cellsOf(view.screen.term) : null
+    },
     text: (tab: string) => find(tab)?.screen.text() ?? null,
     offset: (tab: string) => find(tab)?.recorder?.offset ?? null,
     received: async (tab: string) => {

@@ -1,6 +1,7 @@
 import type { Size } from './connection'
 import { FONT, SCROLLBAR } from './screen.svelte'
 
+/** What a pane keeps free, on the left and above. */
 export const PADDING = { x: 10, y: 8 }
 
 /** A cell in CSS pixels, as xterm rounds it. */
@@ -26,8 +27,8 @@ export function cellOf(fontSize: number): { width: number; height: number } {
 export function estimate(width: number, height: number, fontSize: number): Size {
   const cell = cellOf(fontSize)
   return {
-    cols: Math.max(2, Math.floor((width - 2 * PADDING.x - SCROLLBAR) / cell.width)),
-    rows: Math.max(1, Math.floor((height - 2 * PADDING.y) / cell.height)),
+    cols: Math.max(2, Math.floor((width - PADDING.x - SCROLLBAR) / cell.width)),
+    rows: Math.max(1, Math.floor((height - PADDING.y) / cell.height)),
   }
 }
 

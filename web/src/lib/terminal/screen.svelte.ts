@@ -120,10 +120,17 @@ export class Screen implements Sink {
     element.addEventListener('paste', this.#paste, { capture: true })
   }
 
-  /** Only a shown terminal holds a WebGL context: browsers allow a page about sixteen. */
-  show(): void {
-    if (this.#webgl || !this.#element) return
-    this.#stopAsking = devicePixelsAgree(this.#element, (agree) => agree && this.#drawWithWebgl())
+  /**
+   * Only a shown terminal holds a WebGL context: browsers allow a page about sixteen. Calls back once it is clear
+   * what draws: cells have another size then, and a terminal that is fitted before is told two sizes.
+   */
+  show(drawn: () => void): void {
+    if (this.#webgl) return drawn()
+    if (!this.#element) return
+    this.#stopAsking = devicePixelsAgree(this.#element, (agree) => {
+      if (agree) this.#drawWithWebgl()
+      drawn()
+    })
   }
 
   // At once and not loaded later: its cells are another size, and the terminal is fitted right after.

@@ -1,0 +1,132 @@
+// A reload shows, cell by cell, what was there: the programs do not draw again.
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { TIMEOUT, Visitor, world } from './harness.mjs'
+
+const ada = { username: 'ada', password: 'a lamp on the staithe' }
+const prompt = /ada@main:[^\n]*\$ ?$/
+let w
+let me
+let page
+
+before(async () => {
+  w = await world()
+  me = await Visitor.arrive(w.browser)
+  page = me.page
+  await page.goto(w.server.setup)
+  await page.getByLabel('User name').fill(ada.username)
+  await page.getByLabel('Password', { exact: true }).fill(ada.password)
+  await page.getByRole('button', { name: /create account/i }).click()
+  await me.sees('main', prompt)
+})
+
+after(() => w?.close(ada))
+
+const cells = () => page.evaluate(() => window.staithe?.cells('main') ?? null)
+
+/** What is shown once nothing has changed for a while. */
+async function settled() {
+  let before = null
+  for (const end = Date.now() + TIMEOUT; Date.now() < end; ) {
+    const now = await cells()
+    if (now && JSON.stringify(now) === JSON.stringify(before)) return now
+    before = now
+    await page.waitForTimeout(700)
+  }
+  throw new Error('the screen never stands still')
+}
+
+async function sameAfterReload() {
+  const was = await settled()
+  await page.reload()
+  await page.waitForFunction((n) => window.staithe?.cells('main')?.length === n, was.length, { timeout: TIMEOUT })
+  let is = []
+  for (const end = Date.now() + 10_000; Date.now() < end; ) {
+    is = await cells()
+    if (JSON.stringify(is) === JSON.stringify(was)) break
+    await page.waitForTimeout(50)
+  }
+  assert.deepEqual(is, was)
+  return is
+}
+
+/** Runs a program, looks, and ends it. A shell that ignores changes of size starts it, so that it draws once. */
+function scene(name, line, shows, end) {
+  test(name, async () => {
+    await me.run(`clear; ${line}`)
+    await me.sees('main', shows)
+    await sameAfterReload()
+    await page.locator('.xterm-helper-textarea').first().focus()
+    await end()
+    await me.sees('main', prompt)
+  })
+}
+
+const quietly = (script) => `(trap '' WINCH; stty -echo; ${script}; read -rs; stty echo)`
+const enter = () => page.keyboard.press('Enter')
+
+scene('vim', 'vim -u NONE -c "syntax on" -c "set number" /etc/profile', /~\n.*All$|profile/, async () => {
+  await page.keyboard.type(':q!')
+  await enter()
+})
+
+scene(
+  'tmux with panes',
+  `tmux -f /dev/null new-session -d -s t 'printf "left 漢字\\n"; cat' \\; set -g status-right '' \\; split-window -h 'printf "\\033[44mright\\033[0m\\n"; cat' \\; split-window 'seq 1 50; cat' \\; attach`,
+  /50\s/,
+  async () => {
+    for (let pane = 0; pane < 3; pane++) await page.keyboard.press('Control+c')
+  },
+)
+
+scene('htop', 'htop -d 900', /F10\s*Quit/, () => page.keyboard.press('F10'))
+
+scene('less, in the middle of a file', 'seq -f "line %g" 1 1000 | less +500', /line 500/, () => page.keyboard.type('q'))
+
+scene(
+  'the alternate screen, margins, a hidden cursor and colours',
+  quietly(`printf '\\033[?1049h\\033[2J\\033[3;6r\\033[?25l\\033[4;10H\\033[1;38;5;208;48;2;10;20;30mharbour\\033[4:3mwave\\033[0m\\033(0lqqk\\033(B\\033[?2004h\\033[9;3H%s' there`),
+  /there/,
+  async () => {
+    await enter()
+    await me.run("printf '\\033[r\\033[?1049l\\033[?25h'; clear")
+  },
+)
+
+scene('text that wraps, clusters and a wide character in the last column', quietly(`printf 'é👩‍👩‍👧🇩🇪%0500d%s' 7 漢字かな`), /かな/, enter)
+
+test('a half-drawn escape sequence goes on after the reload', async () => {
+  await me.run(`clear; ${quietly("printf 'before \\033[3'; read -rs; printf '1mred\\033[0m after'")}`)
+  await me.sees('main', /before/)
+  await sameAfterReload()
+  await page.locator('.xterm-helper-textarea').first().focus()
+  await enter()
+  await me.sees('main', /before red after/)
+  assert.ok((await cells()).some((row) => /‹16777216,1,[^›]*›red/.test(row)), 'it is red')
+  await enter()
+  await me.sees('main', prompt)
+})
+
+test('a wide character that is cut in two is whole after the reload', async () => {
+  await me.run(`clear; ${quietly("printf 'cut \\346\\274'; read -rs; printf '\\242 whole'")}`)
+  await me.sees('main', /cut/)
+  await sameAfterReload()
+  await page.locator('.xterm-helper-textarea').first().focus()
+  await enter()
+  await me.sees('main', /cut 漢 whole/)
+  await enter()
+  await me.sees('main', prompt)
+})
+
+test('ten thousand lines of scrollback come back', async () => {
+  await me.run('clear; seq -f "row %g of many" 1 12000')
+  await me.sees('main', /row 12000 of many/)
+  await me.sees('main', prompt)
+  const was = await me.text('main')
+  await page.reload()
+  await me.sees('main', prompt)
+  assert.equal((await me.text('main')).slice(-150_000), was.slice(-150_000))
+  assert.match(was, /row 2500 of many/)
+})
+
+test('the page broke no policy and threw nothing', () => assert.deepEqual(me.problems, []))
