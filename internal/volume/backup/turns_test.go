@@ -188,7 +188,7 @@ func TestTidyWakes(t *testing.T) {
 
 // Where the last snapshot took long, also to have its turn, the next begins earlier.
 func TestBeginsEarlier(t *testing.T) {
-	u := &unit{e: &Engine{t: Timing{}.withDefaults()}}
+	u := &unit{e: &Engine{t: Timing{}.withDefaults()}, from: &homeSource{}}
 	begin := time.Now()
 	for i := range 60 {
 		u.pend.add(begin.Add(time.Duration(i)*time.Second), []string{"a"}, false)
@@ -202,5 +202,8 @@ func TestBeginsEarlier(t *testing.T) {
 	u.pend.add(begin, nil, true)
 	if u.took = 0; !u.due().Equal(begin) {
 		t.Errorf("blind: %v", u.due().Sub(begin))
+	}
+	if u.from = (&serverSource{}); !u.due().Equal(begin.Add(5 * time.Second)) {
+		t.Errorf("the server's own, which says when it changed: %v", u.due().Sub(begin))
 	}
 }

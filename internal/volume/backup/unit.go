@@ -189,12 +189,12 @@ func (u *unit) next(now time.Time) (at time.Time, do func(context.Context)) {
 }
 
 // due is when a snapshot should begin for what is pending, so that it is verified
-// within a minute also where that takes long; zero: there is no need. What is
-// blind has no quiet time to wait for. The caller holds the lock.
+// within a minute also where that takes long; zero: there is no need. A home that
+// is not heard has no quiet time to wait for. The caller holds the lock.
 func (u *unit) due() time.Time {
 	t := u.e.t
 	t.Latest = max(t.Latest-u.took, t.Latest/6)
-	if u.blind {
+	if u.blind && u.from.wakes() {
 		t.Quiet = 0
 	}
 	due := u.pend.due(t)
