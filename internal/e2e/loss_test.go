@@ -244,9 +244,24 @@ func TestTotalLoss(t *testing.T) {
 	if err := os.WriteFile(keyFile, []byte(key), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "restore", "--from", "s3://bucket/station", "--key-file", keyFile, "--data", s.data)
-	cmd.Env = append(os.Environ(), s.env...)
-	out, err := cmd.CombinedOutput()
+	restore := func() ([]byte, error) {
+		cmd := exec.Command(binary, "restore", "--from", "s3://bucket/station", "--key-file", keyFile, "--data", s.data)
+		cmd.Env = append(os.Environ(), s.env...)
+		return cmd.CombinedOutput()
+	}
+	// One object of one home is missing: that home is no home that never was.
+	var config string
+	for ws := range then {
+		config = "/bucket/station/workstations/" + ws + "/config"
+	}
+	had := store.Must("GET", config, nil, nil, 200)
+	store.Must("DELETE", config, nil, nil, 204)
+	out, err := restore()
+	if err == nil || !strings.Contains(string(out), "config is missing") || !strings.Contains(string(out), "These homes could not be brought") {
+		t.Errorf("without an object: %v: %s", err, out)
+	}
+	store.Must("PUT", config, nil, had, 200)
+	out, err = restore()
 	if err != nil || strings.Contains(string(out), key) || strings.Contains(string(out), s3test.SecretKey) {
 		t.Fatalf("%v: %s", err, out)
 	}
