@@ -110,6 +110,24 @@ test('what is typed into a file while the disk changes it never runs in the shel
   await button('Back to the files').click()
 })
 
+test('of a link to a huge file no more is read than the editor takes; an empty file is one', async () => {
+  await page.locator('[data-tab=main] .xterm-helper-textarea').focus()
+  await me.run('truncate -s 3G huge && ln -s huge alias && echo alia""sed')
+  await me.sees('main', /^aliased$/m)
+  const read = page.waitForResponse((response) => response.url().includes('files/content?path=alias'))
+  await row('alias').dblclick()
+  assert.deepEqual([(await read).status(), (await read).headers()['content-length']], [206, String((1 << 20) + 1)])
+  await drawer().getByText('It has 3 GB, and more than 1 MB is too much for this editor.').waitFor()
+  await button('Back to the files').click()
+  await put('empty.txt', '')
+  await edit('empty.txt')
+  await page.keyboard.type('no more')
+  await page.keyboard.press('Control+s')
+  await drawer().getByRole('status').getByText('Saved', { exact: true }).waitFor({ state: 'attached' })
+  assert.equal(await get('empty.txt'), 'no more')
+  await button('Back to the files').click()
+})
+
 test('uploads that want a person say so with the drawer closed, and leave nothing behind under a taken name', async () => {
   if ((await drawer().count()) === 0) await button('Files').click()
   const file = (name, size) => ({ name, mimeType: 'text/plain', buffer: Buffer.alloc(size, 120) })
