@@ -126,7 +126,7 @@ func (u *unit) make(ctx context.Context, begin time.Time, tags []string) (statio
 		sn.Verified = time.Now()
 	}
 	u.mu.Lock()
-	if verr != nil && ctx.Err() == nil {
+	if verr != nil {
 		u.rec.Unproved = append(u.rec.Unproved, sn.ID)
 	}
 	u.unread.took(time.Now(), sum, u.e.t)

@@ -209,7 +209,7 @@ func TestPruneBrokenOff(t *testing.T) {
 // A snapshot that could not be read back does not take the place of a good one.
 func TestUnprovedIsForgotten(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(o *Options) { o.Keep, o.Timing.Forget = restic.Policy{Hourly: 1}, 1000 })
+	b := newBench(t, func(o *Options) { o.Keep, o.Timing.Forget = restic.Policy{Hourly: 1, Within: 2 * time.Hour}, 1000 })
 	b.settled()
 	same := string(random(1 << 20))
 	b.write("f", same)
@@ -235,7 +235,7 @@ func TestUnprovedIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := b.e.Snapshots(b.ws)
-	if err != nil || len(list) != 1 || list[0].Verified.IsZero() {
+	if err != nil || len(list) < 3 || slices.ContainsFunc(list, func(s station.Snapshot) bool { return s.Verified.IsZero() }) {
 		t.Errorf("%+v %v", list, err)
 	}
 	if all := b.plain("snapshots"); !strings.Contains(all, "another") || strings.Contains(all, bad[0]) {
