@@ -52,7 +52,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.ReportMetric(used.Seconds()/float64(b.N), "cpu-s/op")
 }
 
-func childrenTime(b *testing.B) time.Duration {
+func childrenTime(b testing.TB) time.Duration {
 	b.Helper()
 	var ru unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &ru); err != nil {
