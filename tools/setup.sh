@@ -37,7 +37,7 @@ if [ "${1:-run}" = test ]; then
 	command -v mmdebstrap >/dev/null 2>&1 || want mmdebstrap # an image for sandboxes
 	command -v zstd >/dev/null 2>&1 || want zstd # reads the archives that we pack
 	command -v chromium >/dev/null 2>&1 || want chromium
-	for p in vim tmux htop less; do command -v "$p" >/dev/null 2>&1 || want "$p"; done # drawn, and drawn again
+	for p in vim tmux htop less zsh fish; do command -v "$p" >/dev/null 2>&1 || want "$p"; done # drawn, and drawn again; shells that say where they are
 	command -v ip >/dev/null 2>&1 || want iproute2 # the network's tests
 	command -v nft >/dev/null 2>&1 || want nftables # the same
 	command -v gcc >/dev/null 2>&1 || want gcc # the race detector links with it

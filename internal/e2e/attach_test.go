@@ -280,3 +280,28 @@ func TestTabScreen(t *testing.T) {
 	c.must(422, "GET", "/sessions/main/tabs/shows/screen?lines=-1", nil, nil)
 	s.addUser("bob").must(404, "GET", "/sessions/main/tabs/shows/screen", nil, nil)
 }
+
+// A tab's shell says where its commands begin and end, in a real sandbox too, and
+// nothing of that is seen.
+func TestCommandsAreMarked(t *testing.T) {
+	s := serve(t)
+	conn, status := s.rawMux(string(s.session("main").ID))
+	if status != 0 {
+		t.Fatal(status)
+	}
+	conn.Say(&wire.Hello{Client: "commands-are-marked"})
+	conn.Say(&wire.Open{Req: wire.StringReq("1"), Cols: 80, Rows: 24})
+	at := conn.Next("attached").(*wire.Attached)
+	conn.Send(append([]byte{at.Channel}, "cd /usr; false\r"...))
+	began := conn.Next("command").(*wire.Command)
+	ended := conn.Next("command").(*wire.Command)
+	if began.Line != "cd /usr; false" || ended.ExitCode == nil || *ended.ExitCode != 1 {
+		t.Errorf("%+v %+v", began, ended)
+	}
+	for conn.Next("cwd").(*wire.Cwd).Cwd != "/usr" {
+	}
+	_, text := s.bearer(s.token).do("GET", "/sessions/main/tabs/"+at.Tab+"/screen", nil)
+	if strings.Contains(string(text), "133") || !strings.Contains(string(text), ":~$ cd /usr; false") {
+		t.Errorf("%s", text)
+	}
+}

@@ -43,12 +43,12 @@ func placer(dir string) error {
 	select {} // it waits to be killed
 }
 
-// kills is how many must hit the middle: 8, or what `make soak` says.
+// kills is how many must hit the middle: 20, or what `make soak` says.
 func kills() int {
 	if n, err := strconv.Atoi(os.Getenv("STAITHE_SOAK_KILLS")); err == nil {
 		return n
 	}
-	return 8
+	return 20
 }
 
 // killPlacer runs the placer and kills it at a random moment.

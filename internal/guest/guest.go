@@ -30,6 +30,9 @@ type Options struct {
 	Spawner terminal.Spawner
 	Version string
 	Log     *slog.Logger
+	// Shells is a folder for what shells read when they start, made if need be and
+	// readable by the session's user; "": shells are started plainly.
+	Shells string
 }
 
 // Guest is one session's server. All methods are safe for concurrent use.
@@ -38,6 +41,7 @@ type Guest struct {
 	verifier guestapi.Verifier
 	http     *http.Server
 	sampler  *sampler
+	shells   shells
 	wishes   wishes
 	work     sync.WaitGroup // goroutines that end with their tab or connection
 
@@ -52,6 +56,12 @@ func New(opt Options) *Guest {
 	g := &Guest{
 		opt: opt, conns: map[*conn]struct{}{}, sampler: newSampler(opt.Config),
 		verifier: guestapi.Verifier{Key: opt.Config.PublicKey, Session: opt.Config.Session},
+	}
+	if opt.Shells != "" {
+		var err error
+		if g.shells, err = putShells(opt.Shells); err != nil {
+			opt.Log.Warn("shells are started plainly", "error", err)
+		}
 	}
 	g.http = &http.Server{
 		Handler:           g.routes(),

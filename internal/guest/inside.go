@@ -42,6 +42,14 @@ func runDir() string {
 	return ""
 }
 
+// shellsDir is where what shells read is.
+func shellsDir() string {
+	if dir := runDir(); dir != "" {
+		return filepath.Join(dir, "shell")
+	}
+	return ""
+}
+
 // wishes is the newest wish from inside to be kept awake, until the gateway has
 // seen it.
 type wishes struct {

@@ -52,7 +52,7 @@ func Main(version string, log *slog.Logger) error {
 	}
 	reaper := terminal.NewReaper(true)
 	defer reaper.Close()
-	g := New(Options{Config: cfg, Spawner: terminal.Local{Start: reaper.Start}, Version: version, Log: log})
+	g := New(Options{Config: cfg, Spawner: terminal.Local{Start: reaper.Start}, Version: version, Log: log, Shells: shellsDir()})
 	if dir := runDir(); dir != "" {
 		inside, err := g.openInside(dir)
 		if err != nil {

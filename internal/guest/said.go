@@ -14,17 +14,22 @@ import (
 	"staithe/internal/wire"
 )
 
-// saidEvery is how often of each kind a tab's program is passed on to clients. The
-// last title is in the list of tabs all the same.
-const saidEvery = 50 * time.Millisecond
+// saidBurst is how much of each kind a tab's program is passed on to clients at
+// once, and saidEvery how often after that. The last title is in the list of tabs
+// all the same.
+const (
+	saidBurst = 20
+	saidEvery = 50 * time.Millisecond
+)
 
 // said is what a tab's program said of itself.
 type said struct {
 	mu      sync.Mutex
 	title   string
-	last    map[string]time.Time // when something of each kind was passed on last
+	until   map[string]time.Time // what was passed on of each kind is paid for then
 	command int64                // the number of the last one
 	running *terminal.CommandMark
+	told    bool // that it runs
 }
 
 // Title is what the program calls its window.
@@ -36,13 +41,17 @@ func (s *said) Title() string {
 
 // may says whether something of a kind is passed on now. The caller holds s.mu.
 func (s *said) may(kind string, now time.Time) bool {
-	if now.Sub(s.last[kind]) < saidEvery {
+	if s.until == nil {
+		s.until = map[string]time.Time{}
+	}
+	until := s.until[kind]
+	if until.Before(now) {
+		until = now
+	}
+	if until.Sub(now) >= saidBurst*saidEvery {
 		return false
 	}
-	if s.last == nil {
-		s.last = map[string]time.Time{}
-	}
-	s.last[kind] = now
+	s.until[kind] = until.Add(saidEvery)
 	return true
 }
 
@@ -90,7 +99,11 @@ func (s *said) message(id station.ID, e terminal.Event, now time.Time) (m wire.S
 			m = &wire.Notify{Code: "program", Tab: tab, Title: shorten(inert(e.Notify.Title), maxSentence), Text: text}
 		}
 	case e.Command != nil:
-		if c := s.mark(e.Command); c != nil && (c.Phase == "end" || s.may("command", now)) {
+		c := s.mark(e.Command)
+		if c != nil && c.Phase == "start" {
+			s.told = s.may("command", now)
+		}
+		if c != nil && s.told {
 			c.Tab = tab
 			m = c
 		}
@@ -119,17 +132,46 @@ func (s *said) mark(c *terminal.CommandMark) *wire.Command {
 	return nil
 }
 
-// commandLine is what a shell says it runs: cmdline_url=, percent-escaped, as
-// kitty and fish have it.
+// commandLine is what a shell says it runs, as kitty and fish have it: percent-escaped
+// after cmdline_url=, or quoted as bash's printf %q does after cmdline=.
 func commandLine(rest string) string {
-	for p := range strings.SplitSeq(rest, ";") {
-		if v, ok := strings.CutPrefix(p, "cmdline_url="); ok {
-			if line, err := url.PathUnescape(v); err == nil {
-				return shorten(inert(strings.ReplaceAll(line, "\n", " ")), maxSentence)
-			}
-		}
+	line := ""
+	if v, ok := strings.CutPrefix(rest, "cmdline="); ok {
+		line = unquote(v)
+	} else if v, ok := strings.CutPrefix(rest, "cmdline_url="); ok {
+		v, _, _ = strings.Cut(v, ";")
+		line, _ = url.PathUnescape(v) // "" where it is none
 	}
-	return ""
+	return shorten(inert(strings.ReplaceAll(line, "\n", " ")), maxSentence)
+}
+
+// unquote undoes the quoting of bash's printf %q: a backslash before a character, or
+// $'…' with escapes. What is quoted otherwise stays as it is.
+func unquote(s string) string {
+	var b strings.Builder
+	if body, ok := strings.CutPrefix(s, "$'"); ok {
+		body = strings.TrimSuffix(body, "'")
+		for body != "" {
+			c, _, rest, err := strconv.UnquoteChar(strings.Replace(body, `\E`, `\x1b`, 1), '\'')
+			if err != nil {
+				c, rest = rune(body[0]), body[1:]
+			}
+			if c < 0x80 || err != nil || body[0] != '\\' {
+				b.WriteRune(c)
+			} else {
+				b.WriteByte(byte(c)) // \303 is a byte
+			}
+			body = rest
+		}
+		return b.String()
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // directory is the folder of OSC 7's file URI, "" for none. Whose machine it is

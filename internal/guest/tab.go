@@ -129,7 +129,7 @@ func (g *Guest) command(c guestapi.TabCreate) (terminal.Command, error) {
 	}
 	argv := c.Command
 	if len(argv) == 0 {
-		argv = []string{g.shell(), "-l"}
+		argv, env = g.shells.start(g.shell(), env)
 	}
 	dir := c.Cwd
 	if dir == "" {

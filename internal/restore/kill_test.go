@@ -99,7 +99,7 @@ func kills() int {
 	if n, err := strconv.Atoi(os.Getenv("STAITHE_SOAK_KILLS")); err == nil {
 		return n
 	}
-	return 8
+	return 20
 }
 
 // Server and helper are killed at any moment of a restore and of its undo: each

@@ -34,6 +34,22 @@ function erasable(s) {
   return /^0:0\/0:\d+\/0:0\/$/.test(s)
 }
 
+// internal/vt bounds what one cell holds (maxCluster); xterm.js does not. A known
+// difference: beyond the bound nothing is compared.
+const CLUSTER = 256
+
+function bounded(text) {
+  if (text.length * 3 < CLUSTER) return text
+  let out = ''
+  let bytes = 0
+  for (const char of text) {
+    if (bytes >= CLUSTER) break
+    out += char
+    bytes += Buffer.byteLength(char)
+  }
+  return out
+}
+
 function lineText(line, plain, links, cols, behind) {
   let out = line.isWrapped ? '>' : ' '
   let last = ''
@@ -42,7 +58,7 @@ function lineText(line, plain, links, cols, behind) {
     const content = line._data[3 * i]
     const s = style(line._data[3 * i + 1], line._data[3 * i + 2], line._extendedAttrs[i], plain, links)
     let width = (content >>> 22) & 3
-    let text = content & 0x200000 ? line._combined[i] : content & 0x1fffff ? String.fromCodePoint(content & 0x1fffff) : ''
+    let text = content & 0x200000 ? bounded(line._combined[i]) : content & 0x1fffff ? String.fromCodePoint(content & 0x1fffff) : ''
     if (plain) {
       const before = i > 0 ? (line._data[3 * (i - 1)] >>> 22) & 3 : 0
       if (width === STUB && !text && before !== 2) width = 1

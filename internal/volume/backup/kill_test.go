@@ -48,7 +48,7 @@ func runEngine(data, workstation, program string) error {
 // the next server goes on at once.
 func TestKilledServer(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	rounds := 8
+	rounds := 20
 	if n, err := strconv.Atoi(os.Getenv("STAITHE_SOAK_KILLS")); err == nil {
 		rounds = n
 	}

@@ -130,7 +130,11 @@ export type ServerMessage =
   | { type: 'presence'; tab: string; clients: Peer[] }
   | Exit
   | ErrorMessage
-  | { type: 'notify'; code: string; text: string }
+  | { type: 'notify'; code: string; tab?: string; title?: string; text: string }
+  | { type: 'title'; tab: string; title: string }
+  | { type: 'cwd'; tab: string; cwd: string }
+  | { type: 'bell'; tab: string }
+  | { type: 'command'; tab: string; id: number; phase: 'start' | 'end'; offset: number; line?: string; exit_code?: number; duration_ms?: number }
   | { type: 'pong'; t: number }
 
 export interface Frame {
@@ -187,6 +191,10 @@ const shapes: Record<string, Record<string, 'number' | 'string' | 'array' | 'obj
   exit: { tab: 'string', code: 'number', offset: 'number' },
   error: { code: 'string', message: 'string' },
   notify: { code: 'string', text: 'string' },
+  title: { tab: 'string', title: 'string' },
+  cwd: { tab: 'string', cwd: 'string' },
+  bell: { tab: 'string' },
+  command: { tab: 'string', id: 'number', phase: 'string', offset: 'number' },
   pong: {},
 }
 
