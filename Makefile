@@ -78,8 +78,9 @@ page: web/dist/index.html ## the page's types and unit tests
 e2e: build ## the running binary, driven in Chromium
 	cd web && npm run e2e
 
-bench: build ## measure; the figures are in doc/benchmarks.md
+bench: build web/tools/node_modules/.package-lock.json ## measure; the figures are in doc/benchmarks.md
 	$(GO) test -run "^$$" -bench . -benchtime 3s -timeout 40m ./internal/e2e ./internal/egress ./internal/volume/backup ./internal/vt
+	cd tools/vtbench && $(GO) test -run "^$$" -bench . -benchtime 3s .
 
 screenshots: build ## retake the pictures in doc/screenshots
 	cd web && node e2e/screenshots.mjs

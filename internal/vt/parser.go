@@ -72,6 +72,19 @@ func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 				continue
 			}
 			start, p.before, p.open = i, p.joint, false
+			if in[i] == 0x1B && i+1 < len(in) && in[i+1] == '[' { // what step does, for the usual beginning
+				t.endRun()
+				p.clear()
+				p.state = csiEntry
+				i += 2
+				continue
+			}
+		}
+		if p.state == csiParam || p.state == csiEntry {
+			if j := p.numbers(in, i); j > i {
+				i, p.state = j, csiParam
+				continue
+			}
 		}
 		code, n, ok := p.decode(in[i:])
 		i += n
@@ -116,6 +129,24 @@ func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 		out = append(out, in[mark:start]...)
 	}
 	return p.hold(out, in[max(start, mark):], keep)
+}
+
+// numbers takes the parameters at i, and returns where they end.
+func (p *parser) numbers(in []byte, i int) int {
+	if p.nutf > 0 {
+		return i
+	}
+	for ; i < len(in); i++ {
+		switch c := in[i]; {
+		case c-'0' <= 9:
+			p.params.digit(int32(c - '0'))
+		case c == ';':
+			p.params.next()
+		default:
+			return i
+		}
+	}
+	return i
 }
 
 // printable is the end of the ASCII text at i.

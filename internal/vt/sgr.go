@@ -8,13 +8,16 @@ func (t *Terminal) sgr(p *params) {
 	t.restyle()
 }
 
+// sgrMax is above all numbers of attributes that are one flag.
+const sgrMax = 56
+
 // sgrFlags are the attributes that are one flag: SGR number, flag in fg, in bg.
-var sgrFlags = map[int32]struct{ fg, bg uint32 }{
+var sgrFlags = [sgrMax]struct{ fg, bg uint32 }{
 	1: {fg: bold}, 2: {bg: dim}, 3: {bg: italic}, 5: {fg: blink}, 7: {fg: inverse}, 8: {fg: invisible}, 9: {fg: strike}, 53: {bg: overline},
 }
 
 // sgrEnds take them away again.
-var sgrEnds = map[int32]struct{ fg, bg uint32 }{
+var sgrEnds = [sgrMax]struct{ fg, bg uint32 }{
 	22: {fg: bold, bg: dim}, 23: {bg: italic}, 25: {fg: blink}, 27: {fg: inverse}, 28: {fg: invisible}, 29: {fg: strike}, 55: {bg: overline},
 }
 
@@ -51,7 +54,7 @@ func (t *Terminal) sgrOne(p *params, i int) int {
 		a.setUnderline(underlineDouble)
 	case v == 24:
 		a.setUnderline(underlineNone)
-	default:
+	case v < sgrMax:
 		on, off := sgrFlags[v], sgrEnds[v]
 		a.fg = a.fg&^off.fg | on.fg
 		a.bg = a.bg&^off.bg | on.bg
@@ -72,7 +75,16 @@ func (s *style) plain() {
 func (s *style) colour(p *params, at int) int {
 	got := [6]int32{2: -1} // which, kind, colour space, three values
 	shift, taken := 0, 0
-	for {
+	if p.nsub == 0 { // as nearly all have it: 38;5;n and 38;2;r;g;b
+		switch kind := p.get(at + 1); {
+		case kind == 5 && at+2 < p.n:
+			got[1], got[3], taken = 5, p.value[at+2], 2
+		case kind == 2 && at+4 < p.n:
+			got[1], got[3], got[4], got[5], taken = 2, p.value[at+2], p.value[at+3], p.value[at+4], 4
+		}
+		got[0] = p.value[at]
+	}
+	for quick := taken > 0; !quick; {
 		got[taken+shift] = p.value[at+taken]
 		if subs := p.subs(at + taken); len(subs) > 0 {
 			for i, v := range subs {

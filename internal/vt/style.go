@@ -94,7 +94,14 @@ type styles struct {
 	all   []style
 	index map[style]uint32
 	limit int // at so many, find the unused
+	// recent are numbers given lately: looking into the map takes longer.
+	recent [recentStyles]struct {
+		style  style
+		number uint32 // 0: none
+	}
 }
+
+const recentStyles = 256
 
 func newStyles() *styles {
 	return &styles{all: []style{{}}, index: map[style]uint32{{}: 0}, limit: stylesStart}
@@ -108,6 +115,15 @@ func (s *styles) number(st style) uint32 {
 	if st == (style{}) {
 		return 0
 	}
+	recent := &s.recent[(st.fg^st.bg*31^st.ext*17^st.fg>>16^st.bg>>11)%recentStyles]
+	if recent.number != 0 && recent.style == st {
+		return recent.number
+	}
+	recent.style, recent.number = st, s.find(st)
+	return recent.number
+}
+
+func (s *styles) find(st style) uint32 {
 	n, ok := s.index[st]
 	if !ok {
 		n = uint32(len(s.all))
@@ -123,6 +139,7 @@ func (s *styles) full() bool { return len(s.all) > s.limit }
 func (s *styles) collect(lines func(each func(*line))) {
 	old := s.all
 	s.all, s.index = []style{{}}, map[style]uint32{{}: 0}
+	clear(s.recent[:])
 	lines(func(l *line) {
 		for i, c := range l.cells {
 			if n := c.style(); n != 0 {
