@@ -174,6 +174,9 @@ func (l *line) replace(start, end int, fill cell, keep *styles) {
 // resize makes the line cols long.
 func (l *line) resize(cols int, fill cell) {
 	have := len(l.cells)
+	if cols == have { // as xterm.js: clusters behind the end stay
+		return
+	}
 	if cols > have {
 		if cap(l.cells) < cols {
 			l.cells = append(make([]cell, 0, cols), l.cells...)
