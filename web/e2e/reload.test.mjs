@@ -129,4 +129,10 @@ test('ten thousand lines of scrollback come back', async () => {
   assert.match(was, /row 2500 of many/)
 })
 
+test('what a program wants to say is said, as text, and nothing is typed', async () => {
+  await me.run(`printf '\\033]777;notify;build;<b>done</b>\\007\\033]11;?\\007\\033[c'; read -rs -d c -t 5 answer; printf 'answer %s' "$answer" | cat -v; echo`)
+  await page.getByText('main: build: <b>done</b>').waitFor()
+  await me.sees('main', /^answer \^\[\]11;rgb:fbfb\/fafa\/f7f7\^\[\\\^\[\[\?1;2$/m) // this page's own background
+})
+
 test('the page broke no policy and threw nothing', () => assert.deepEqual(me.problems, []))

@@ -31,6 +31,8 @@ export interface ConnectionOptions
   /** An `open` of this page was refused. */
   onNotOpened(name: string): void
   onProblem(sentence: string): void
+  /** What a program wants the person to know; it may be any text. */
+  onNotice?(tab: string, title: string, text: string): void
   onStreamBytes?(tab: string, offset: number, bytes: Bytes): void
 }
 
@@ -215,6 +217,9 @@ export class Connection {
         return this.#exit(message)
       case 'error':
         return this.#error(message)
+      case 'notify':
+        if (message.code === 'program') this.options.onNotice?.(message.tab ?? '', message.title ?? '', message.text)
+        return
     }
   }
 

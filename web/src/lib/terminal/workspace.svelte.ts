@@ -78,6 +78,7 @@ export class Workspace {
       onOpened: (tab, name) => this.#opened(tab, name),
       onNotOpened: (name) => this.#notOpened(name),
       onProblem: (sentence) => toasts.problem(sentence),
+      onNotice: (tab, title, text) => this.#notice(tab, title, text),
       onStreamBytes: (tab, offset, bytes) => this.views.get(tab)?.recorder?.take(offset, bytes),
     })
   }
@@ -252,6 +253,12 @@ export class Workspace {
     if (!selected) return false
     void navigator.clipboard?.writeText(selected).catch(() => undefined)
     return true
+  }
+
+  /** Says what a program wants the person to know, and which. Text alone: programs choose it. */
+  #notice(tab: string, title: string, text: string): void {
+    const name = this.tabs.find((one) => one.tab === tab)?.name
+    toasts.done([name, title, text].filter(Boolean).join(': ').slice(0, 300))
   }
 
   #bell(tab: string): void {
