@@ -235,13 +235,14 @@ func (p *poll) look() time.Duration {
 	if p.looked && (was.rest != p.known.rest || told == nil) {
 		p.overflow()
 	}
+	first := !p.looked
 	p.looked, p.doubt, p.at, p.took = true, false, time.Now(), time.Since(begun)
 	least := cmp.Or(p.w.often, lookOften)
 	if p.ino != nil {
 		return max(lookEvery, lookRest*p.took)
 	}
 	rest := max(least, lookRest*p.took)
-	if was := p.late.Swap(int64(rest + p.took)); was == 0 { // from now on
+	if was := p.late.Swap(int64(rest + p.took)); was == 0 && !first { // from now on
 		p.overflow()
 	}
 	return rest
