@@ -61,9 +61,12 @@ unit: build web/tools/node_modules/.package-lock.json ## Go tests without the ra
 # take three times as long, which is for `make soak`.
 PLAIN    := internal/volume/backup internal/volume/restic internal/restore internal/vt
 
+# Packages whose tests run at the same time: they wait more than they work.
+AHEAD    := $(shell echo $$(($$(nproc) + 1)))
+
 race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
-	$(GOTEST) -race -timeout 30m $$($(GO) list ./... | grep -vxE '$(subst $() $(),|,$(PLAIN:%=staithe/%))')
-	$(GOTEST) -timeout 30m $(PLAIN:%=./%)
+	$(GOTEST) -race -p $(AHEAD) -timeout 30m $$($(GO) list ./... | grep -vxE '$(subst $() $(),|,$(PLAIN:%=staithe/%))')
+	$(GOTEST) -p $(AHEAD) -timeout 30m $(PLAIN:%=./%)
 
 test-s3: build setup-test ## what keeps things in a bucket, with MinIO as well
 	@tools/setup.sh s3
