@@ -57,7 +57,8 @@ api: build web/tools/node_modules/.package-lock.json ## write the page's types a
 unit: build web/tools/node_modules/.package-lock.json ## Go tests without the race detector
 	$(GOTEST) ./...
 
-# What these do is done by other programs (restic, xterm.js); with the race detector they
+# What these do is done by other programs (restic, xterm.js, which draws 25,000 outputs in
+# each of four tests); with the race detector they
 # take three times as long, which is for `make soak`.
 PLAIN    := internal/volume/backup internal/volume/restic internal/restore internal/vt
 
@@ -66,7 +67,7 @@ AHEAD    := $(shell echo $$(($$(nproc) + 1)))
 
 race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
 	$(GOTEST) -race -p $(AHEAD) -timeout 30m $$($(GO) list ./... | grep -vxE '$(subst $() $(),|,$(PLAIN:%=staithe/%))')
-	$(GOTEST) -p $(AHEAD) -timeout 30m $(PLAIN:%=./%)
+	STAITHE_SEQUENCES=25000 $(GOTEST) -p $(AHEAD) -timeout 30m $(PLAIN:%=./%)
 
 test-s3: build setup-test ## what keeps things in a bucket, with MinIO as well
 	@tools/setup.sh s3

@@ -4,15 +4,24 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 var (
-	sequences = flag.Int("sequences", 400, "generated sequences that are compared with xterm.js")
+	sequences = flag.Int("sequences", usual(), "generated sequences that each test compares with xterm.js; STAITHE_SEQUENCES is another default")
 	seed      = flag.Uint64("seed", 1, "of the first generated sequence")
 )
+
+func usual() int {
+	if n, err := strconv.Atoi(os.Getenv("STAITHE_SEQUENCES")); err == nil {
+		return n
+	}
+	return 400
+}
 
 // batch is how many sequences are compared at a time.
 const batch = 200

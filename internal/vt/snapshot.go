@@ -209,7 +209,7 @@ func (p *painter) cursor() {
 	}
 	attr := t.attr
 	if attr.bg&extended == 0 {
-		attr.link = 0 // DECRC can leave one that does not count
+		attr.link, attr.ext = 0, 0 // DECRC can leave some that do not count
 	}
 	style := p.shown(l.cells[max(start, 0)])
 	switch {
@@ -223,8 +223,8 @@ func (p *painter) cursor() {
 	case again != "":
 		p.at(start, y)
 		p.style(style)
-		if t.charset == nil {
-			p.print(again)
+		if typed, ok := t.typed(again); ok {
+			p.print(typed)
 			break
 		}
 		p.text("\x0f\x1b(B") // lest it becomes another character
@@ -242,6 +242,22 @@ func (p *painter) cursor() {
 	}
 	p.last.fg = ^attr.fg // a sequence must come, so that nothing joins
 	p.style(attr)
+}
+
+// typed is what is to be printed with the charset in force so that text is shown.
+func (t *Terminal) typed(text string) (string, bool) {
+	if t.charset == nil {
+		return text, true
+	}
+	out := make([]rune, 0, len(text))
+	for _, r := range text {
+		if r < 127 && t.charset[r] == 0 || r >= 127 {
+			out = append(out, r)
+			continue
+		}
+		return "", false
+	}
+	return string(out), true
 }
 
 // rejoins says whether printing text again leads to the joint that there is, in a
