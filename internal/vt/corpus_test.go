@@ -74,9 +74,7 @@ func TestReferenceScreen(t *testing.T) {
 			continue
 		}
 		stale := request{Cols: q.Cols, Rows: q.Rows, Plain: true, Steps: []step{}}
-		for _, s := range q.Steps[:r.IntN(len(q.Steps)+1)] {
-			stale.Steps = append(stale.Steps, s)
-		}
+		stale.Steps = append(stale.Steps, q.Steps[:r.IntN(len(q.Steps)+1)]...)
 		if n := len(stale.Steps); n > 0 { // the last one not to its end
 			b := mustDecode(*stale.Steps[n-1].Write)
 			stale.Steps[n-1] = write(b[:r.IntN(len(b)+1)])
