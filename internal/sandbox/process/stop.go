@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,21 @@ import (
 
 // stopLimit bounds the end of a session's processes.
 const stopLimit = 15 * time.Second
+
+// stillEvery is how often it is looked whether all that was stopped stands still:
+// each thread does so by itself, when it is its turn.
+const stillEvery = time.Millisecond
+
+func pause(ctx context.Context) error {
+	t := time.NewTimer(stillEvery)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Stop ends everything of a session; see sandbox.Runtime.
 func (r *Runtime) Stop(ctx context.Context, session station.ID) error {
@@ -100,7 +116,10 @@ func (r *Runtime) Freeze(ctx context.Context, session station.ID) error {
 			stopped[s.Process], fresh = true, true
 		}
 		if !fresh {
-			return nil
+			if slices.ContainsFunc(found, func(s stat) bool { return stopped[s.Process] && !still(s.PID) }) && pause(ctx) == nil {
+				continue
+			}
+			return ctx.Err()
 		}
 		if err := r.write(session, rec); err != nil {
 			return err

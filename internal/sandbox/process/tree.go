@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -101,4 +102,20 @@ func marked(pid int, session station.ID) bool {
 		}
 	}
 	return false
+}
+
+// still says whether no thread of a process runs: each is stopped, or has ended.
+func still(pid int) bool {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return true // a bad pattern, which it is not
+	}
+	for _, path := range tasks {
+		b, err := os.ReadFile(path)
+		// proc(5): the state stands after the name, which may hold anything.
+		if i := bytes.LastIndexByte(b, ')'); err == nil && i >= 0 && i+2 < len(b) && !bytes.ContainsRune([]byte("TtZXx"), rune(b[i+2])) {
+			return false
+		}
+	}
+	return true
 }

@@ -42,7 +42,7 @@ func freezeThaw(t *testing.T, open Open, able Abilities) {
 	go func() { answered <- b.health() }()
 	select {
 	case err := <-answered:
-		t.Errorf("a frozen guest answered: %v", err)
+		t.Fatalf("a frozen guest answered: %v", err)
 	case <-time.After(stillness):
 	}
 	if able.NoUsage == "" {
