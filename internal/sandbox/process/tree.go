@@ -104,7 +104,8 @@ func marked(pid int, session station.ID) bool {
 	return false
 }
 
-// still says whether no thread of a process runs: each is stopped, or has ended.
+// still says whether no thread of a process runs: each is stopped, has ended, or waits
+// in the kernel, out of which it comes stopped.
 func still(pid int) bool {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	if err != nil {
@@ -113,7 +114,7 @@ func still(pid int) bool {
 	for _, path := range tasks {
 		b, err := os.ReadFile(path)
 		// proc(5): the state stands after the name, which may hold anything.
-		if i := bytes.LastIndexByte(b, ')'); err == nil && i >= 0 && i+2 < len(b) && !bytes.ContainsRune([]byte("TtZXx"), rune(b[i+2])) {
+		if i := bytes.LastIndexByte(b, ')'); err == nil && i >= 0 && i+2 < len(b) && !bytes.ContainsRune([]byte("TtZXxD"), rune(b[i+2])) {
 			return false
 		}
 	}
