@@ -9,7 +9,6 @@ import { Visitor, world } from './harness.mjs'
 process.env.STAITHE_CLASS = 'small.memory=128m; small.idle-freeze=never; bare.runtime=process; listed.network=allow-list; listed.allow=db.example.org:5432'
 
 const ada = { username: 'ada', password: 'a lamp on the staithe' }
-const prompt = /\$ ?$/
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 let w
 let me
@@ -19,11 +18,7 @@ before(async () => {
   w = await world()
   me = await Visitor.arrive(w.browser)
   page = me.page
-  await page.goto(w.server.setup)
-  await page.getByLabel('User name').fill(ada.username)
-  await page.getByLabel('Password', { exact: true }).fill(ada.password)
-  await page.keyboard.press('Enter')
-  await me.sees('main', prompt)
+  await me.begin(w.server, ada)
 })
 
 after(async () => {

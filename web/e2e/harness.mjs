@@ -187,6 +187,16 @@ export class Visitor {
     return new Visitor(await context.newPage())
   }
 
+  /** Makes the first account of a new server, and is in its first shell. */
+  async begin(server, { username, password }) {
+    const { page } = this
+    await page.goto(server.setup)
+    await page.getByLabel('User name').fill(username)
+    await page.getByLabel('Password', { exact: true }).fill(password)
+    await page.getByRole('button', { name: /create account/i }).click()
+    await this.sees('main', /\$ ?$/)
+  }
+
   text(tab) {
     return this.page.evaluate((name) => window.staithe?.text(name) ?? '', tab)
   }

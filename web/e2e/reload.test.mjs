@@ -13,11 +13,7 @@ before(async () => {
   w = await world()
   me = await Visitor.arrive(w.browser)
   page = me.page
-  await page.goto(w.server.setup)
-  await page.getByLabel('User name').fill(ada.username)
-  await page.getByLabel('Password', { exact: true }).fill(ada.password)
-  await page.getByRole('button', { name: /create account/i }).click()
-  await me.sees('main', prompt)
+  await me.begin(w.server, ada)
 })
 
 after(() => w?.close(ada))
