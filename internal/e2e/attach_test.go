@@ -259,7 +259,7 @@ func TestAdminCommandsWhileTheServerRuns(t *testing.T) {
 func TestTabScreen(t *testing.T) {
 	s := serve(t)
 	_, out := openTab(t, s.mux("main"), wire.Open{Name: "shows", Command: []string{"/bin/bash", "-c",
-		`for i in {1..40}; do echo line $i; done; printf '\033]2;<b>name\007\033[31mred\033[0m 漢\033[6n'; read -rs -d R; echo " asked"; cat`}})
+		`stty -echo; for i in {1..40}; do echo line $i; done; printf '\033]2;<b>name\007\033[31mred\033[0m 漢\033[6n'; read -rs -d R; echo " asked"; cat`}})
 	out.See(t, "asked")
 	c := s.bearer(s.token)
 	status, text := c.do("GET", "/sessions/main/tabs/shows/screen", nil)

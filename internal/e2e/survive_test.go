@@ -53,7 +53,10 @@ func TestForcedDrops(t *testing.T) {
 	p := startProxy(t, host)
 	c := s.muxAt(p.addr(), "main")
 	lines, typedLen := 15_000*drops, 4096*drops
-	script := fmt.Sprintf("stty raw -echo; echo ready; seq 1 %d & head -c %d > typed; wait; sha256sum < typed; exit 7", lines, typedLen)
+	// 1 MB/s, as on a busy machine a client that says nothing for a second is taken for
+	// asleep, and the log is to last until it comes back.
+	count := fmt.Sprintf(`awk 'BEGIN { for (i = 1; i <= %d; i++) { print i; if (i %% 7000 == 0) { fflush(); system("sleep 0.05") } } }'`, lines)
+	script := fmt.Sprintf("stty raw -echo; echo ready; %s & head -c %d > typed; wait; sha256sum < typed; exit 7", count, typedLen)
 	st, out := openTab(t, c, wire.Open{Command: []string{"/bin/sh", "-c", script}})
 	out.See(t, "ready")
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -65,6 +68,8 @@ func TestForcedDrops(t *testing.T) {
 	// goes in throughout, so that drops fall into the middle of it.
 	perDrop := typedLen / drops
 	kills := 0
+	var longest time.Duration // that the client was away
+	dropped := time.Now()
 	for i := range drops {
 		if _, err := st.Write(typed[i*perDrop : (i+1)*perDrop]); err != nil {
 			t.Fatal(err)
@@ -72,11 +77,13 @@ func TestForcedDrops(t *testing.T) {
 		if _, err := c.Welcome(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		longest = max(longest, time.Since(dropped))
 		want := st.Offset() + rnd.Int64N(64<<10)
 		out.Until(t, "output", func() bool { return out.Exited != nil || int64(out.Out.Len()) > want || rnd.IntN(4) == 0 })
 		if out.Exited != nil {
 			t.Fatalf("the program ended after %d drops", i)
 		}
+		dropped = time.Now()
 		switch k := rnd.IntN(20); {
 		case k == 0:
 			kills++
@@ -98,7 +105,7 @@ func TestForcedDrops(t *testing.T) {
 	if !bytes.Equal(out.Out.Bytes(), want.Bytes()) || out.Resets != 0 || out.Exited.Code != 7 {
 		t.Errorf("%d bytes came, want %d; %d redraws; exit %+v; end %q", out.Out.Len(), want.Len(), out.Resets, out.Exited, out.Out.Bytes()[max(0, out.Out.Len()-80):])
 	}
-	t.Logf("%d of the %d drops were kills of the gateway; %d bytes out, %d in", kills, drops, want.Len(), typedLen)
+	t.Logf("%d of the %d drops were kills of the gateway; %d bytes out, %d in; the client was away for %v at most", kills, drops, want.Len(), typedLen, longest)
 }
 
 // TestTwoSessionsShareFilesOnly: other processes and network, the same files.

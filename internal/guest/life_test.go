@@ -96,7 +96,7 @@ func TestParkAndRestore(t *testing.T) {
 	st.Write([]byte("echo said-$((1+1)); printf '\\033]0;title\\007\\033[6n'\n"))
 	s.See(t, "said-2")
 	openTab(t, c, wire.Open{Name: "two", Command: []string{catProgram, "-"}})
-	_, polite := openTab(t, c, wire.Open{Name: "polite", Command: []string{"/bin/sh", "-c", `trap 'echo going-$((3+3)); exit' HUP; echo ready; while :; do read x; done`}})
+	_, polite := openTab(t, c, wire.Open{Name: "polite", Command: []string{"/bin/bash", "-c", `trap 'echo going-$((3+3)); exit' HUP; echo ready; while :; do read -t 0.1 x; done`}})
 	polite.See(t, "ready")
 	_, ended := openTab(t, c, wire.Open{Name: "over", Cwd: deep, Command: []string{"/bin/echo", "built-8"}})
 	ended.WaitExit(t)

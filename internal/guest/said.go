@@ -22,7 +22,7 @@ const (
 	saidEvery = 50 * time.Millisecond
 )
 
-// said is what a tab's program said of itself.
+// said is what a tab's programs said of themselves since its shell began.
 type said struct {
 	mu      sync.Mutex
 	title   string
@@ -37,6 +37,14 @@ func (s *said) Title() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.title
+}
+
+// forget is for a new shell: what the one before said of itself is true no longer.
+// Commands are counted on.
+func (s *said) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.title, s.running, s.told = "", nil, false
 }
 
 // may says whether something of a kind is passed on now. The caller holds s.mu.

@@ -1,10 +1,14 @@
 package guest
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"staithe/internal/muxclient/muxtest"
 	"staithe/internal/terminal"
 	"staithe/internal/wire"
 )
@@ -67,6 +71,80 @@ func TestEventsArePaced(t *testing.T) {
 	// A prompt that says an end without a beginning says nothing.
 	if m, _ := s.message("tab", terminal.Event{Command: &terminal.CommandMark{Mark: 'D', Rest: "0"}}, now); m != nil {
 		t.Errorf("%+v", m)
+	}
+}
+
+// A restarted tab is a new shell: nothing that the dead one said is true of it. Its
+// commands are counted on, so that a client never hears a number twice.
+func TestRestartForgetsWhatTheDeadShellSaid(t *testing.T) {
+	w := newWorld(t)
+	api := w.api()
+	raw := rawMux(t, api, owner("ada"))
+	raw.Say(&wire.Hello{Client: "restart-forgets-test"})
+	raw.Say(&wire.Open{Req: wire.StringReq("1"), Cols: 80, Rows: 24, Command: []string{"/bin/sh", "-c", `
+		read -r now
+		if [ -e lived ]; then printf '\033]133;D;0\007\033]133;C\007'; exec cat; fi
+		: > lived; printf '\033]2;dead\007\033]133;C\007'`}})
+	at := raw.Next("attached").(*wire.Attached)
+	enter := func() { raw.Send([]byte{at.Channel, '\n'}) }
+	title := func() string {
+		t.Helper()
+		tabs, err := api.Tabs(t.Context(), owner("ada"))
+		if err != nil || len(tabs) != 1 {
+			t.Fatalf("%+v %v", tabs, err)
+		}
+		return tabs[0].Title
+	}
+	enter()
+	if c := raw.Next("command").(*wire.Command); c.ID != 1 || c.Phase != "start" {
+		t.Errorf("%+v", c)
+	}
+	raw.Next("exit")
+	if got := title(); got != "dead" {
+		t.Errorf("the ended tab is called %q", got)
+	}
+	raw.Say(&wire.Attach{Req: wire.StringReq("2"), Tab: at.Tab, Cols: 80, Rows: 24, Restart: true})
+	at = raw.Next("attached").(*wire.Attached)
+	enter()
+	if c := raw.Next("command").(*wire.Command); c.ID != 2 || c.Phase != "start" {
+		t.Errorf("of another life: %+v", c)
+	}
+	if got := title(); got != "" {
+		t.Errorf("the new shell is called %q", got)
+	}
+}
+
+// Two pages ask for a new shell at once: one starts, and it is in the tab.
+func TestRestartedByTwoAtOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(owner("ada"))
+	st, s := openTab(t, c, wire.Open{Command: []string{"/bin/sh", "-c", `echo x >> lives; printf '\033]2;life-%s\007' $(wc -l < lives); read -r x`}})
+	st.Write([]byte("\n"))
+	s.WaitExit(t)
+	api := w.api()
+	var work sync.WaitGroup
+	for range 8 {
+		other := w.client(owner("ada"))
+		work.Go(func() {
+			if _, err := other.Attach(t.Context(), wire.Attach{Tab: "main", Cols: 80, Rows: 24, Restart: true}, muxtest.New()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		tabs, err := api.Tabs(t.Context(), owner("ada"))
+		if err != nil || len(tabs) != 1 || time.Now().After(deadline) {
+			t.Fatalf("%+v %v", tabs, err)
+		}
+		if tabs[0].Title == "life-2" {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if lives, err := os.ReadFile(filepath.Join(w.home, "lives")); err != nil || len(lives) != 4 {
+		t.Errorf("%q %v", lives, err)
 	}
 }
 

@@ -9,11 +9,151 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/coder/websocket"
-
+	"staithe/internal/guestapi"
 	"staithe/internal/muxclient/muxtest"
 	"staithe/internal/wire"
 )
+
+// shellTab is a tab of a shell that reads our files, and what a client hears of it.
+type shellTab struct {
+	*muxtest.Raw
+	t     *testing.T
+	world *world
+	api   *guestapi.Client
+	at    *wire.Attached
+}
+
+// startShell starts a shell in a tab, with files of the person's own in the home folder.
+// It is skipped where the shell is not installed.
+func startShell(t *testing.T, shell string, files map[string]string, env ...string) *shellTab {
+	t.Helper()
+	path, err := exec.LookPath(shell)
+	if err != nil {
+		t.Skipf("%s is not here: apt-get install %s", shell, shell)
+	}
+	w := newWorld(t)
+	for name, text := range files {
+		p := filepath.Join(w.home, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.guest.shells, err = putShells(filepath.Join(t.TempDir(), "shell")); err != nil {
+		t.Fatal(err)
+	}
+	config := &w.guest.opt.Config
+	config.Shell = path
+	config.Env = slices.DeleteFunc(config.Env, func(e string) bool { return strings.HasPrefix(e, "PS1=") })
+	config.Env = append(append(config.Env, "LANG=C.UTF-8"), env...)
+	s := &shellTab{t: t, world: w, api: w.api()}
+	ws, err := s.api.Mux(t.Context(), owner("ada"), wire.Subprotocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Raw = muxtest.NewRaw(t, ws)
+	s.Say(&wire.Hello{Client: "shell-integration-test"})
+	s.Say(&wire.Open{Req: wire.StringReq("1"), Cols: 100, Rows: 30})
+	s.at = s.Next("attached").(*wire.Attached)
+	return s
+}
+
+// openShell starts a shell and waits for its first prompt.
+func openShell(t *testing.T, shell string, files map[string]string, env ...string) *shellTab {
+	t.Helper()
+	s := startShell(t, shell, files, env...)
+	if cwd := s.Next("cwd").(*wire.Cwd); cwd.Cwd != s.world.home {
+		t.Errorf("it begins in %q", cwd.Cwd)
+	}
+	return s
+}
+
+// enter types lines.
+func (s *shellTab) enter(lines ...string) {
+	s.t.Helper()
+	s.Send(append([]byte{s.at.Channel}, strings.Join(lines, "\r")+"\r"...))
+}
+
+// heard is a command from its begin to its end; more is typed at its bell, when the
+// terminal is no longer the shell's.
+func (s *shellTab) heard(line string, code int, typed ...string) {
+	s.t.Helper()
+	began := s.Next("command").(*wire.Command)
+	if began.Phase != "start" || began.Line != line {
+		s.t.Errorf("%q began as %+v", line, began)
+	}
+	if len(typed) > 0 {
+		s.Next("bell")
+		s.enter(typed...)
+	}
+	ended := s.Next("command").(*wire.Command)
+	if ended.Phase != "end" || ended.ID != began.ID || ended.ExitCode == nil || *ended.ExitCode != code || ended.Offset <= began.Offset {
+		s.t.Errorf("%q ended as %+v", line, ended)
+	}
+}
+
+// run types a line and waits for its end; the shell tells the line.
+func (s *shellTab) run(line string, code int) {
+	s.t.Helper()
+	s.enter(line)
+	s.heard(line, code)
+}
+
+// screen is all that was put out.
+func (s *shellTab) screen() string {
+	s.t.Helper()
+	screen, err := s.api.Screen(s.t.Context(), owner("ada"), s.at.Tab, 500, false)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.Join(screen.Lines, "\n")
+}
+
+// seen looks for what is to be on the screen, and unseen for what is not.
+func (s *shellTab) seen(texts ...string) {
+	s.t.Helper()
+	screen := s.screen()
+	for _, text := range texts {
+		if !strings.Contains(screen, text) {
+			s.t.Errorf("%q is not seen:\n%s", text, screen)
+		}
+	}
+}
+
+func (s *shellTab) unseen(texts ...string) {
+	s.t.Helper()
+	screen := s.screen()
+	for _, text := range texts {
+		if strings.Contains(screen, text) {
+			s.t.Errorf("%q is seen:\n%s", text, screen)
+		}
+	}
+}
+
+// leave ends the shell.
+func (s *shellTab) leave() {
+	s.t.Helper()
+	s.enter("exit")
+	s.Next("exit")
+}
+
+// into goes to a new folder and waits for the shell to say it.
+func (s *shellTab) into(name string) {
+	s.t.Helper()
+	dir := filepath.Join(s.world.home, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	s.enter("cd '" + dir + "'")
+	for s.Next("cwd").(*wire.Cwd).Cwd != dir { // each prompt says it
+	}
+	s.enter("true")
+	for s.Next("command").(*wire.Command).Line != "true" { // fish 4 says it before the end of cd
+	}
+	s.Next("command")
+}
 
 // Each shell says where its commands begin and end, what they are and how they
 // ended, and its folder; and reads the person's own files as it always does, with
@@ -25,88 +165,25 @@ func TestShellIntegration(t *testing.T) {
 		"fish": {".config/fish/config.fish": "set OWN from-config\nalias greet 'echo hello'\nfunction fish_prompt; set -g LAST $status; echo -n 'own> '; end\nfunction fish_greeting; end\n"},
 	} {
 		t.Run(shell, func(t *testing.T) {
-			path, err := exec.LookPath(shell)
-			if err != nil {
-				t.Skipf("%s is not here: apt-get install %s", shell, shell)
-			}
-			w := newWorld(t)
-			for name, text := range files {
-				p := filepath.Join(w.home, name)
-				if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if w.guest.shells, err = putShells(filepath.Join(t.TempDir(), "shell")); err != nil {
-				t.Fatal(err)
-			}
-			w.guest.opt.Config.Shell = path
-			w.guest.opt.Config.Env = slices.DeleteFunc(w.guest.opt.Config.Env, func(e string) bool { return strings.HasPrefix(e, "PS1=") })
-			w.guest.opt.Config.Env = append(w.guest.opt.Config.Env, "LANG=C.UTF-8")
-			api := w.api()
-			ws, err := api.Mux(t.Context(), owner("ada"), wire.Subprotocol)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ws.Close(websocket.StatusNormalClosure, "")
-			raw := muxtest.NewRaw(t, ws)
-			raw.Say(&wire.Hello{Client: "shell-integration-test"})
-			raw.Say(&wire.Open{Req: wire.StringReq("1"), Cols: 100, Rows: 30})
-			at := raw.Next("attached").(*wire.Attached)
-			run := func(line string, code int) {
-				t.Helper()
-				raw.Send(append([]byte{at.Channel}, line+"\r"...))
-				began := raw.Next("command").(*wire.Command)
-				if began.Phase != "start" || began.Line != line {
-					t.Errorf("%q began as %+v", line, began)
-				}
-				ended := raw.Next("command").(*wire.Command)
-				if ended.Phase != "end" || ended.ID != began.ID || ended.ExitCode == nil || *ended.ExitCode != code || ended.Offset <= began.Offset {
-					t.Errorf("%q ended as %+v", line, ended)
-				}
-			}
-			if cwd := raw.Next("cwd").(*wire.Cwd); cwd.Cwd != w.home {
-				t.Errorf("it begins in %q", cwd.Cwd)
-			}
-			run("greet; echo $OWN", 0)
-			run("false", 1)
-			run("echo last-$LAST 'a b' ; echo \"é;%\"", 0)
-			odd := filepath.Join(w.home, "é b%;")
-			if err := os.Mkdir(odd, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			raw.Send(append([]byte{at.Channel}, "cd é*\r"...))
-			for raw.Next("cwd").(*wire.Cwd).Cwd != odd { // each prompt says it
-			}
-			if shell == "fish" { // the others say the folder before the next prompt
-				raw.Next("command")
-			}
-			run("env", 0)
-			screen, err := api.Screen(t.Context(), owner("ada"), at.Tab, 500, false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text := strings.Join(screen.Lines, "\n")
-			for _, want := range []string{"own> greet", "hello\nfrom-", "last-1 a b"} {
-				if !strings.Contains(text, want) {
-					t.Errorf("%q is not seen:\n%s", want, text)
-				}
-			}
-			for _, leak := range []string{"STAITHE_", "\nENV=", "ZDOTDIR=", w.guest.shells.dir, "HISTFILE", "POSIXLY_CORRECT", "133;"} {
-				if strings.Contains(text, leak) {
-					t.Errorf("%q is seen:\n%s", leak, text)
-				}
-			}
+			s := openShell(t, shell, files)
+			s.run("greet; echo $OWN", 0)
+			s.run("false", 1)
+			s.run("echo last-$LAST 'a b' ; echo \"é;%\"", 0)
+			s.into("é b%;")
+			s.run("env", 0)
+			s.seen("own> greet", "hello\nfrom-", "last-1 a b")
+			s.unseen("STAITHE_", "\nENV=", "ZDOTDIR=", s.world.guest.shells.dir, "HISTFILE", "POSIXLY_CORRECT", "133;")
 			if shell == "bash" {
-				run("set -o | grep posix | grep off; echo $HISTFILE", 0)
-				if screen, _ := api.Screen(t.Context(), owner("ada"), at.Tab, 500, false); !strings.Contains(strings.Join(screen.Lines, "\n"), filepath.Join(w.home, ".bash_history")) {
-					t.Error("another history")
-				}
+				s.run("set -o | grep posix | grep off; echo $HISTFILE", 0)
+				s.seen(filepath.Join(s.world.home, ".bash_history"))
 			}
-			raw.Send(append([]byte{at.Channel}, "exit\r"...))
-			raw.Next("exit")
+			s.leave()
+			// The first prompt of the next shell says how the last command ended: that was
+			// none of its own.
+			s.Say(&wire.Attach{Req: wire.StringReq("2"), Tab: s.at.Tab, Cols: 100, Rows: 30, Restart: true})
+			s.at = s.Next("attached").(*wire.Attached)
+			s.run("echo again", 0)
+			s.leave()
 		})
 	}
 }

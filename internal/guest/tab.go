@@ -7,12 +7,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"staithe/internal/guestapi"
 	"staithe/internal/station"
 	"staithe/internal/terminal"
+	"staithe/internal/wire"
 )
 
 // tab is one shell and its terminal; a restart gives it another terminal.
@@ -23,6 +25,7 @@ type tab struct {
 	command   terminal.Command
 	createdAt time.Time
 	said      said
+	restarts  sync.Mutex // one at a time
 
 	// Guarded by g.mu.
 	name    string
@@ -112,8 +115,8 @@ func (g *Guest) command(c guestapi.TabCreate) (terminal.Command, error) {
 	if c.Cols == 0 && c.Rows == 0 {
 		c.Cols, c.Rows = 80, 24
 	}
-	if c.Cols < 1 || c.Rows < 1 || c.Cols > 4096 || c.Rows > 4096 {
-		return terminal.Command{}, station.Errorf(station.ErrInvalid, "bad_size", "Columns and rows must be 1 to 4096.")
+	if wire.CheckSize(c.Cols, c.Rows) != nil {
+		return terminal.Command{}, station.Errorf(station.ErrInvalid, "bad_size", "Columns and rows must be 1 to 4096, and at most 524,288 cells.")
 	}
 	env := slices.Clone(cfg.Env)
 	for k, v := range c.Env {
@@ -260,23 +263,27 @@ func (g *Guest) restart(ctx context.Context, id guestapi.Identity, t *tab, cols,
 	if !id.Role.Allows(station.RoleWriter) {
 		return false, station.Errorf(station.ErrForbidden, "forbidden", "You are watching; ask the session's owner for a new shell.")
 	}
-	old := t.terminal()
-	if _, _, ended := old.Exit(); !ended {
+	// Of several who ask at once the first gets a shell; the others find it running.
+	t.restarts.Lock()
+	defer t.restarts.Unlock()
+	if _, _, ended := t.terminal().Exit(); !ended {
 		return false, nil
 	}
 	command := t.command
 	command.Cols, command.Rows = cols, rows
+	// Before the new shell says anything; the old one has said its last.
+	t.said.forget()
 	term, err := g.start(ctx, t, command)
 	if err != nil {
 		return false, err
 	}
 	g.mu.Lock()
-	won := t.term == old && !t.closing && !g.over
-	if won {
+	over := t.closing || g.over
+	if !over {
 		t.term = term
 	}
 	g.mu.Unlock()
-	if !won {
+	if over {
 		term.Close()
 		return false, nil
 	}

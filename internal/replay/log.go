@@ -109,19 +109,3 @@ func (l *Log) ReadAt(p []byte, off int64) (n int, ok bool) {
 	}
 	return n, true
 }
-
-// Tail returns a copy of the newest bytes, at most most of them, and the offset
-// of the first one.
-func (l *Log) Tail(most int) (b []byte, start int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := min(most, l.held)
-	b = make([]byte, 0, n)
-	start = l.end - int64(n)
-	for o := start; o < l.end; {
-		c := l.contiguous(o)
-		b = append(b, c...)
-		o += int64(len(c))
-	}
-	return b, start
-}

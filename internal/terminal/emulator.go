@@ -114,8 +114,18 @@ func (t *Terminal) deliver() {
 // snapshot is what makes a fresh xterm.js equal, with up to lines lines of the
 // scrollback, and where the stream goes on after it. The caller holds t.appending.
 func (t *Terminal) snapshot(lines int) (redraw []byte, offset int64) {
+	return t.goingOn(t.screen.vt.Snapshot(lines))
+}
+
+// goingOn has a redraw followed by the sequence that has not ended, from its beginning.
+// Of a long one, which the log may have lost before the client has it, only the rest
+// comes, and the redraw ends with what has that passed over.
+func (t *Terminal) goingOn(redraw []byte) ([]byte, int64) {
 	_, end := t.log.Bounds()
-	return t.screen.vt.Snapshot(lines), end - int64(t.screen.vt.Unfinished())
+	if n := int64(t.screen.vt.Unfinished()); n <= Window {
+		return redraw, end - n
+	}
+	return append(redraw, t.screen.vt.Rejoin()...), end
 }
 
 // reshape changes who drives, or how large the terminal is, between two pieces of

@@ -111,9 +111,8 @@ func (a *Attachment) redraw() {
 	t := a.t
 	t.appending.Lock() // before t.mu, and so that no size changes in between
 	defer t.appending.Unlock()
-	_, end := t.log.Bounds()
 	// Not the scrollback: what a client missed of it, it may ask for.
-	snap, offset := t.screen.vt.Screen(), end-int64(t.screen.vt.Unfinished())
+	snap, offset := t.goingOn(t.screen.vt.Screen())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a.skipTo(snap, offset)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -69,6 +70,7 @@ func (l Local) Spawn(_ context.Context, c Command) (Pty, error) {
 	if c.UID != 0 || c.GID != 0 {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID)}
 	}
+	ordinarySignals()
 	pid, wait, err := start(path, c.Argv, attr)
 	if err != nil {
 		master.Close()
@@ -81,6 +83,36 @@ func (l Local) Spawn(_ context.Context, c Command) (Pty, error) {
 	}
 	go p.await(wait)
 	return p, nil
+}
+
+// ordinarySignals has all that is started from now on begin with the ordinary
+// actions of signals. What this process was started with ignored, as nohup(1) has
+// it, stays so in all that comes of it: a shell could not trap SIGHUP any more, and
+// a closed tab's programs would not hear of it. It makes no difference for this
+// process, which hears such a signal and does nothing.
+var ordinarySignals = sync.OnceFunc(func() {
+	unheard := make(chan os.Signal, 1)
+	for _, s := range ignoredSignals() {
+		signal.Notify(unheard, s)
+	}
+})
+
+// ignoredSignals are those that this process ignores (proc(5), SigIgn), as
+// signal.Ignored does not know of all.
+func ignoredSignals() (out []os.Signal) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil { // no procfs: as it was
+		return nil
+	}
+	_, rest, _ := strings.Cut(string(status), "\nSigIgn:")
+	line, _, _ := strings.Cut(rest, "\n")
+	mask, _ := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	for s := range unix.Signal(64) {
+		if mask>>s&1 == 1 {
+			out = append(out, s+1)
+		}
+	}
+	return out
 }
 
 // oomScore is added to the kernel's readiness to end what runs in a terminal when
@@ -249,8 +281,11 @@ func (p *local) Read(b []byte) (int, error) {
 // drain is Read once the process has ended: what it wrote is there or about to
 // be; what else comes, from a background job, is nobody's to wait for.
 func (p *local) drain(b []byte) (int, error) {
-	if p.drained >= drainMost || p.quiet >= drainQuiet {
+	if p.drained >= drainMost {
 		return 0, io.EOF
+	}
+	if p.quiet >= drainQuiet {
+		return p.readReady(b)
 	}
 	began := time.Now()
 	p.f.SetReadDeadline(began.Add(drainQuiet - p.quiet))
@@ -260,10 +295,29 @@ func (p *local) drain(b []byte) (int, error) {
 	switch {
 	case n > 0:
 		return n, nil
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, os.ErrClosed), errors.Is(err, syscall.EIO):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return p.readReady(b)
+	case errors.Is(err, os.ErrClosed), errors.Is(err, syscall.EIO):
 		return 0, io.EOF
 	}
 	return 0, err
+}
+
+// readReady is a drain whose time is up: it returns what is there, and EOF only
+// once nothing is. The time says little of the terminal where it was spent
+// waiting for a processor.
+func (p *local) readReady(b []byte) (n int, err error) {
+	p.f.SetReadDeadline(time.Time{})
+	rerr := p.raw.Read(func(fd uintptr) bool {
+		for n, err = unix.Read(int(fd), b); err == unix.EINTR; n, err = unix.Read(int(fd), b) {
+		}
+		return true // also on EAGAIN: never wait
+	})
+	if rerr != nil || err != nil || n <= 0 {
+		return 0, io.EOF
+	}
+	p.drained += n
+	return n, nil
 }
 
 func (p *local) Write(b []byte) (int, error) { return p.f.Write(b) }

@@ -13,34 +13,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The end of the process and a busy reader meet: what was written before is
-// read all the same.
-func TestEndOfProcessCutsNoOutput(t *testing.T) {
-	for i := range 1500 {
-		r, w, err := os.Pipe() // its deadlines are a PTY's
+// filledPipe is a local whose terminal is a pipe (its deadlines are a PTY's)
+// that holds all that its process wrote.
+func filledPipe(t *testing.T, size int) *local {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	raw, err := r.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &local{f: r, raw: raw, ended: make(chan struct{})}
+}
+
+// readBytewise reads p to its end, a byte at a time.
+func readBytewise(t *testing.T, p *local) (got int) {
+	for b := make([]byte, 1); ; {
+		n, err := p.Read(b)
+		got += n
+		if err == io.EOF {
+			return got
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		const size = 400
-		w.Write(make([]byte, size))
-		w.Close()
-		p := &local{f: r, ended: make(chan struct{})}
+	}
+}
+
+// The end of the process and a busy reader meet: what was written before is
+// read all the same.
+func TestEndOfProcessCutsNoOutput(t *testing.T) {
+	const size = 400
+	for i := range 1500 {
+		p := filledPipe(t, size)
 		go p.await(func() Exit { return Exit{} })
-		got := 0
-		for b := make([]byte, 1); ; {
-			n, err := p.Read(b)
-			got += n
-			if err != nil {
-				if err != io.EOF {
-					t.Fatal(err)
-				}
-				break
-			}
-		}
-		r.Close()
+		got := readBytewise(t, p)
+		p.f.Close()
 		if got != size {
 			t.Fatalf("round %d: %d of %d bytes", i, got, size)
 		}
+	}
+}
+
+// A reader that had to wait for a processor, for longer than a terminal has to
+// be silent, loses nothing of what was written before.
+func TestSlowReaderOfAnEndedProcessLosesNothing(t *testing.T) {
+	const size = 400
+	for _, waited := range []time.Duration{drainQuiet - 1, drainQuiet, time.Hour} {
+		p := filledPipe(t, size)
+		p.await(func() Exit { return Exit{} })
+		p.quiet = waited
+		if got := readBytewise(t, p); got != size {
+			t.Errorf("after %v: %d of %d bytes", waited, got, size)
+		}
+		p.f.Close()
 	}
 }
 

@@ -3,6 +3,7 @@ package terminal
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"staithe/internal/replay"
@@ -17,6 +18,13 @@ const (
 	unsentCap = 64 << 10
 	// readSize is the most one read takes off the PTY.
 	readSize = 32 << 10
+	// fullRead is what a read gives at least while a program writes faster than is
+	// read: the kernel's buffer of a terminal (N_TTY_BUF_SIZE less one).
+	fullRead = 4095
+	// gatherMost and gatherFor bound what is gathered for the clients meanwhile:
+	// each piece wakes three processes and more.
+	gatherMost = 32 << 10
+	gatherFor  = time.Millisecond
 	// stallAfter: a lossless client that has not acked for so long holds
 	// nothing back any more, until it has caught up.
 	stallAfter = time.Second
@@ -56,6 +64,7 @@ type Terminal struct {
 	announcements []string // wait for a place in the output; guarded by appending
 
 	readerWake chan struct{} // something that holds the reader back changed
+	gather     gather        // of the reader alone
 	sizing     sync.Mutex    // orders resizes of the PTY
 
 	mu         sync.Mutex
@@ -88,6 +97,7 @@ func Start(ctx context.Context, spawner Spawner, c Command, opt Options) (*Termi
 	}
 	t.input.init(p)
 	t.screen.init(c.Cols, c.Rows)
+	t.gather.init(t.wakeClients)
 	t.draw(opt.Before)
 	t.opt.Before = nil
 	go t.read()
@@ -102,7 +112,7 @@ func (t *Terminal) read() {
 		n, err := t.pty.Read(buf)
 		if n > 0 {
 			t.output(buf[:n])
-			t.wakeClients()
+			t.gather.read(n)
 			t.deliver()
 		}
 		if err != nil {
@@ -121,7 +131,7 @@ func (t *Terminal) read() {
 	t.mu.Unlock()
 	close(t.done)
 	t.pty.Close()
-	t.wakeClients()
+	t.gather.end()
 	if t.opt.OnExit != nil {
 		t.opt.OnExit()
 	}
@@ -177,6 +187,45 @@ func (t *Terminal) mayRead(now time.Time) (free bool, retry time.Duration) {
 	return !lossless, retry
 }
 
+// gather tells the clients of output: at once, but in a flood for several reads
+// together.
+type gather struct {
+	tell   func()
+	held   int // bytes that the clients were not told of
+	timer  *time.Timer
+	waking atomic.Bool // the timer runs
+}
+
+func (g *gather) init(tell func()) { g.tell = tell }
+
+// read notes that n bytes came.
+func (g *gather) read(n int) {
+	if g.held += n; n < fullRead || g.held >= gatherMost {
+		g.held = 0
+		g.tell()
+		return
+	}
+	if g.waking.Swap(true) {
+		return
+	}
+	if g.timer == nil {
+		g.timer = time.AfterFunc(gatherFor, func() {
+			g.waking.Store(false)
+			g.tell()
+		})
+	} else {
+		g.timer.Reset(gatherFor)
+	}
+}
+
+// end tells what is left.
+func (g *gather) end() {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.tell()
+}
+
 func (t *Terminal) wakeReader() {
 	select {
 	case t.readerWake <- struct{}{}:
@@ -217,11 +266,12 @@ func (t *Terminal) Size() (cols, rows int) {
 	return t.cols, t.rows
 }
 
-// Scrollback is what the terminal showed, made safe to draw again: at most limit
-// bytes of the newest, without what full-screen programs drew.
+// Scrollback is what the terminal showed, made safe to draw again, before any program:
+// at most limit bytes of the newest lines, without what full-screen programs drew.
 func (t *Terminal) Scrollback(limit int) []byte {
-	tail, start := t.log.Tail(t.log.Limit())
-	return redrawable(tail, start > 0, limit)
+	t.appending.Lock()
+	defer t.appending.Unlock()
+	return t.screen.vt.History(limit)
 }
 
 // Head is the offset one past the newest output byte.

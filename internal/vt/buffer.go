@@ -5,6 +5,7 @@ const tabWidth = 8
 // buffer is one of the two screens.
 type buffer struct {
 	rows        []*line     // the screen; after a resize there may be some below it
+	spare       []*line     // of an emptied screen, to be used again
 	back        *scrollback // what is above
 	kept        int         // lines that there may be above
 	max         int         // lines that there may be in all
@@ -30,7 +31,9 @@ func newBuffer(cols, rows, kept int) *buffer {
 
 // clear empties it; fill must follow before it is drawn on.
 func (b *buffer) clear(cols, rows int) {
-	b.rows = nil
+	if len(b.rows) > 0 {
+		b.rows, b.spare = nil, b.rows
+	}
 	b.back.clear()
 	b.max, b.back.max = rows+b.kept, b.kept
 	b.x, b.y, b.top, b.bottom = 0, 0, 0, rows-1
@@ -43,7 +46,11 @@ func (b *buffer) fill(cols, rows int, with cell) {
 	if len(b.rows) > 0 {
 		return
 	}
-	for range rows {
+	b.rows, b.spare = b.spare[:min(rows, len(b.spare))], nil
+	for _, l := range b.rows {
+		l.renew(cols, with)
+	}
+	for len(b.rows) < rows {
 		b.rows = append(b.rows, newLine(cols, with))
 	}
 }
@@ -97,19 +104,8 @@ func (t *Terminal) scroll(wrapped bool) {
 		b.back.push(l, t.styles)
 	}
 	copy(b.rows[b.top:b.bottom], b.rows[b.top+1:b.bottom+1])
-	b.rows[b.bottom] = t.renew(l, blank(t.eraseID))
+	b.rows[b.bottom] = l.renew(t.cols, blank(t.eraseID))
 	l.wrapped = wrapped
-}
-
-// renew makes a line that is no longer shown an empty one.
-func (t *Terminal) renew(l *line, fill cell) *line {
-	if cap(l.cells) < t.cols {
-		l.cells = make([]cell, t.cols)
-	}
-	l.cells = l.cells[:t.cols]
-	l.fill(fill)
-	l.wrapped = false
-	return l
 }
 
 // rotate moves rows from to to of the screen up by one, or down; the row that
@@ -117,12 +113,12 @@ func (t *Terminal) renew(l *line, fill cell) *line {
 func (t *Terminal) rotate(from, to int, down bool, fill cell) {
 	rows := t.b.rows
 	if down {
-		l := t.renew(rows[to], fill)
+		l := rows[to].renew(t.cols, fill)
 		copy(rows[from+1:to+1], rows[from:to])
 		rows[from] = l
 		return
 	}
-	l := t.renew(rows[from], fill)
+	l := rows[from].renew(t.cols, fill)
 	copy(rows[from:to], rows[from+1:to+1])
 	rows[to] = l
 }

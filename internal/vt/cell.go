@@ -1,10 +1,5 @@
 package vt
 
-import (
-	"maps"
-	"slices"
-)
-
 // cell is one column of a line: what stands there, and the number of its style.
 //
 //	bits 0–20   the code point; 0: nothing was printed here
@@ -55,6 +50,11 @@ func newLine(cols int, fill cell) *line {
 }
 
 func fillCells(cells []cell, with cell) {
+	for len(cells) >= 8 {
+		c := cells[:8]
+		c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7] = with, with, with, with, with, with, with, with
+		cells = cells[8:]
+	}
 	for i := range cells {
 		cells[i] = with
 	}
@@ -92,6 +92,17 @@ func (l *line) put(i int, from *line, j int) {
 func (l *line) fill(with cell) {
 	l.clusters = nil
 	fillCells(l.cells, with)
+}
+
+// renew makes a line that is no longer shown an empty one.
+func (l *line) renew(cols int, fill cell) *line {
+	if cap(l.cells) < cols {
+		l.cells = make([]cell, cols)
+	}
+	l.cells = l.cells[:cols]
+	l.fill(fill)
+	l.wrapped = false
+	return l
 }
 
 // fillUnprotected does so but for protected cells (DECSCA).
@@ -155,11 +166,10 @@ func (l *line) remove(pos, n int, fill cell) {
 // that it cuts. keep leaves protected cells as they are.
 func (l *line) replace(start, end int, fill cell, keep *styles) {
 	size := len(l.cells)
-	spared := func(i int) bool { return keep != nil && keep.protected(l.cells[i]) }
-	if start > 0 && start <= size && l.cells[start-1].width() == 2 && !spared(start-1) {
+	if start > 0 && start <= size && l.cells[start-1].width() == 2 && (keep == nil || !keep.protected(l.cells[start-1])) {
 		l.cells[start-1] = fill
 	}
-	if end > 0 && end < size && l.cells[end-1].width() == 2 && !spared(end) {
+	if end > 0 && end < size && l.cells[end-1].width() == 2 && (keep == nil || !keep.protected(l.cells[end])) {
 		l.cells[end] = fill
 	}
 	if keep != nil {
@@ -218,11 +228,18 @@ func (l *line) copyFrom(src *line, srcCol, destCol, length int, backwards bool) 
 		}
 		*at(l, destCol+i) = *at(src, srcCol+i)
 	}
+	if len(src.clusters) == 0 {
+		return
+	}
 	// As xterm.js has it: also those after the copied columns, one after the other,
-	// within one line too.
-	for _, i := range slices.Sorted(maps.Keys(src.clusters)) {
-		if i >= srcCol {
-			l.setCluster(i-srcCol+destCol, src.clusters[i])
+	// within one line too. But none beyond the line.
+	var columns []int
+	for i := srcCol; i < min(len(src.cells), srcCol+len(l.cells)-destCol); i++ {
+		if _, ok := src.clusters[i]; ok {
+			columns = append(columns, i)
 		}
+	}
+	for _, i := range columns {
+		l.setCluster(i-srcCol+destCol, src.clusters[i])
 	}
 }

@@ -14,7 +14,6 @@ type colours struct {
 	special [3]*color.RGBA // foreground, background, cursor
 }
 
-// defaultTheme is xterm.js's.
 // DefaultTheme is xterm.js's own.
 func DefaultTheme() Theme { return defaultTheme }
 
@@ -124,12 +123,17 @@ func (t *Terminal) specialOSC(first int, text string) {
 	var rest []string
 	for i, spec := range strings.Split(text, ";") {
 		which := first - 10 + i
-		if which > 2 {
-			break
-		}
 		if spec == "?" {
 			asked = true
 			rest = append(rest, "")
+		}
+		if which > 2 { // other terminals go on counting
+			if spec != "?" {
+				rest = append(rest, spec)
+			}
+			continue
+		}
+		if spec == "?" {
 			t.answer(fmt.Sprintf("\x1b]%d;%s\x1b\\", 10+which, colourText(t.specialColour(which))))
 			continue
 		}

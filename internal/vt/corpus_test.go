@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -52,7 +53,7 @@ func TestReferenceCorpus(t *testing.T) {
 				if !ours.measures() {
 					continue
 				}
-				if d := difference(ours.dump("", true), ref.ask(t, snapshotOf(ours))[0]); d != "" {
+				if d := difference(ours.dump("", true), ref.ask(t, *snapshotOf(ours))[0]); d != "" {
 					t.Fatalf("the snapshot after %d bytes: %s", end, d)
 				}
 			}
@@ -63,35 +64,45 @@ func TestReferenceCorpus(t *testing.T) {
 // TestReferenceScreen redraws an xterm.js that stands at an earlier moment, be it in
 // the middle of a sequence: nothing of what it missed is missing on its screen.
 func TestReferenceScreen(t *testing.T) {
-	ref := startReference(t)
-	failures, redrawn := 0, 0
-	for at := range *sequences {
-		q := generated(*seed+uint64(at), false)
-		r := rand.New(rand.NewPCG(*seed, uint64(at)))
-		q.Scrollback = -1
-		now, _ := q.run()
-		if !now.measures() {
-			continue
-		}
-		stale := request{Cols: q.Cols, Rows: q.Rows, Plain: true, Steps: []step{}}
-		stale.Steps = append(stale.Steps, q.Steps[:r.IntN(len(q.Steps)+1)]...)
-		if n := len(stale.Steps); n > 0 { // the last one not to its end
-			b := mustDecode(*stale.Steps[n-1].Write)
-			stale.Steps[n-1] = write(b[:r.IntN(len(b)+1)])
-		}
-		before := ref.ask(t, stale)[0]
-		stale.Steps = append(stale.Steps, write(now.Screen()))
-		theirs := ref.ask(t, stale)[0]
-		if strings.HasPrefix(before, "xterm.js failed") || strings.HasPrefix(theirs, "xterm.js failed") {
-			continue
-		}
-		redrawn++
-		if d := difference(now.dump("", true), theirs); d != "" {
-			if failures++; failures > 5 {
-				break
+	var redrawn atomic.Int64
+	t.Cleanup(func() { enough(t, "screens were redrawn", redrawn.Load()) })
+	spread(t, func(t *testing.T, ref *reference, from uint64, n int) (failures int) {
+		var nows []*Terminal
+		var seeds []uint64
+		var redrawing []request
+		for seed := from; seed < from+uint64(n); seed++ {
+			q := generated(seed, false)
+			q.Scrollback = -1
+			now, _ := q.run()
+			if !now.measures() {
+				continue
 			}
-			t.Errorf("seed %d: %s\n%s\n screen %q", *seed+uint64(at), d, stale, now.Screen())
+			stale := staleOf(q, rand.New(rand.NewPCG(3, seed)))
+			stale.Steps = append(stale.Steps, write(now.Screen()))
+			nows, seeds, redrawing = append(nows, now), append(seeds, seed), append(redrawing, stale)
 		}
+		for i, theirs := range ref.ask(t, redrawing...) {
+			now := nows[i]
+			if strings.HasPrefix(theirs, "xterm.js failed") {
+				continue
+			}
+			redrawn.Add(1)
+			if d := difference(now.dump("", true), theirs); d != "" {
+				failures++
+				t.Errorf("seed %d: %s\n%s\n screen %q", seeds[i], d, redrawing[i], now.Screen())
+			}
+		}
+		return failures
+	})
+}
+
+// staleOf is a case that has not gone to its end, nor its last step to its own.
+func staleOf(q request, r *rand.Rand) request {
+	stale := request{Cols: q.Cols, Rows: q.Rows, Plain: true, Steps: []step{}}
+	stale.Steps = append(stale.Steps, q.Steps[:r.IntN(len(q.Steps)+1)]...)
+	if n := len(stale.Steps); n > 0 {
+		b := mustDecode(*stale.Steps[n-1].Write)
+		stale.Steps[n-1] = write(b[:r.IntN(len(b)+1)])
 	}
-	t.Logf("%d screens were redrawn", redrawn)
+	return stale
 }

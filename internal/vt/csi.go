@@ -1,5 +1,10 @@
 package vt
 
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
 // Control sequences are named by prefix, intermediates and final byte, one byte
 // each.
 const (
@@ -168,7 +173,8 @@ func (t *Terminal) scrollRegion(n int, down bool, fill cell) {
 	}
 }
 
-// repeat is REP: the character before once more, n times.
+// repeat is REP: the character before once more, n times. As many as fill the screen
+// are enough, and of a cluster fewer: a few bytes are not to take seconds.
 func (t *Terminal) repeat(n int) {
 	j := t.parser.joint
 	if j == 0 {
@@ -179,7 +185,14 @@ func (t *Terminal) repeat(n int) {
 		return
 	}
 	text := t.b.row().text(at)
-	for range min(n, maxRepeat) {
+	n = min(n, max(t.cols*t.rows, maxRepeat)/max(utf8.RuneCountInString(text), 1))
+	if len(text) == 1 && isPrintable(text[0]) {
+		same := bytes.Repeat([]byte(text), min(n, t.cols))
+		for ; n > 0; n -= len(same) {
+			t.printASCII(same[:min(n, len(same))], 0)
+		}
+	}
+	for range n {
 		for _, r := range text {
 			t.printRune(r)
 		}

@@ -186,6 +186,8 @@ func (t *Terminal) escape(ident uint32) {
 	switch ident {
 	case '\\':
 		t.parser.query = t.parser.quietST
+	case 'Z': // DECID
+		t.parser.query = true
 	case '7':
 		t.saveCursor()
 	case '8':
@@ -241,12 +243,21 @@ func (t *Terminal) escapeCharset(which, final byte, ident uint32) {
 	}
 }
 
-// alignment is DECALN: the screen full of E.
+// alignment is DECALN: the screen full of E. As in xterm.js it begins at the top of
+// the region in origin mode, and what is beyond the screen is left as it is; the
+// alternate screen is a ring there.
 func (t *Terminal) alignment() {
 	t.moveTo(0, 0)
 	e := makeCell('E', 1, t.styles.number(style{fg: t.attr.fg, bg: t.attr.bg}))
-	for y := 0; y < t.rows && t.b.y+y < len(t.b.rows); y++ {
-		l := t.b.rows[t.b.y+y]
+	for i := range t.rows {
+		y := t.b.y + i
+		if t.b == t.alt {
+			y %= t.rows
+		}
+		if y >= len(t.b.rows) {
+			break
+		}
+		l := t.b.rows[y]
 		l.fill(e)
 		l.wrapped = false
 	}

@@ -11,10 +11,11 @@
 //
 // Queries (DA, DSR, DECRQM, colours and so on) are answered through
 // Options.Answer, exactly those that xterm.js answers. Filter leaves them out of
-// what it returns, so that nobody else answers them too.
+// what it returns, so that nobody else answers them too, and with them those that
+// other terminals answer.
 //
 // Memory is bounded whatever is written: the scrollback by its lines, texts,
-// links, clusters and unfinished sequences each by a limit of its own.
+// links, clusters, unfinished sequences and snapshots each by a limit of its own.
 //
 // The parser is the state machine of Paul Flo Williams
 // (https://vt100.net/emu/dec_ansi_parser) with the changes that xterm.js made:

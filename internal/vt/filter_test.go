@@ -2,6 +2,7 @@ package vt
 
 import (
 	"bytes"
+	"encoding/base64"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func TestFilterTakesQueriesOut(t *testing.T) {
 	for _, c := range []struct{ name, in, out, answers string }{
 		{"nothing to take", "a\x1b[31mb\x1b]0;t\x07c\x1bPq#0\x1b\\d", "a\x1b[31mb\x1b]0;t\x07c\x1bPq#0\x1b\\d", ""},
 		{"device attributes", "a\x1b[cb\x1b[0cb\x1b[>cb\x1b[=cd", "a\x1b\\b\x1b\\b\x1b\\b\x1b\\d", "\x1b[?1;2c\x1b[?1;2c\x1b[>0;276;0c"},
-		{"DECID is no query of xterm.js", "\x1bZx", "\x1bZx", ""},
+		{"DECID", "\x1bZx", "x", ""},
 		{"status and cursor", "ab\x1b[5n\x1b[6n\x1b[?6nc", "ab\x1b\\c", "\x1b[0n\x1b[1;3R\x1b[?1;3R"},
 		{"modes", "\x1b[?7$p\x1b[4$px", "x", "\x1b[?7;1$y\x1b[4;2$y"},
 		{"status string", "\x1bP$qr\x1b\\x\x1bP$qm\u009cy", "x\x1b\\y", "\x1bP1$r1;24r\x1b\\\x1bP1$r0m\x1b\\"},
@@ -36,6 +37,23 @@ func TestFilterTakesQueriesOut(t *testing.T) {
 		{"colours that follow", "\x1b]10;#fff;?\x07x", "\x1b]10;#fff;\x1b\\x", "\x1b]11;rgb:0000/0000/0000\x1b\\"},
 		{"sizes", "\x1b[18t\x1b[14tx\x1b[22tx", "x\x1b[22tx", "\x1b[8;24;80t"},
 		{"the clipboard is not read", "\x1b]52;c;?\x07x\x1b]52;c;aGk=\x07", "x\x1b]52;c;aGk=\x07", ""},
+		{"the clipboard is not read by a third field", "\x1b]52;c;?;x\x07y\x1b]52;c;?x\x07z", "y\x1b\\z", ""},
+		{"reports that xterm answers", "a\x1b[1;2;1;1;1;1*yb\x1b[1$wc\x1b[1$ud\x1b[&ue\x1b[1\"vf\x1b['|g\x1b[#|h\x1b[?1;1;0Si\x1b[?4mj\x1b[#R\x1b[?1gk",
+			"a\x1b\\b\x1b\\c\x1b\\d\x1b\\e\x1b\\f\x1b\\g\x1b\\h\x1b\\i\x1b\\j\x1b\\k", ""},
+		{"what is like a report", "\x1b[1;2;1;1;1;32$x\x1b[3S\x1b[>4;2m\x1b[4m", "\x1b[1;2;1;1;1;32$x\x1b[3S\x1b[>4;2m\x1b[4m", ""},
+		{"termcap", "\x1bP+q544e\x1b\\x\x1bP+Q544e\x1b\\y", "x\x1b\\y", ""},
+		{"ENQ", "a\x05b\x05\r\n\x1b[3\x051mc\x1b[\x056nd", "a\x1b\\b\x1b\\\r\n\x1b[31mc\x1b\\d", "\x1b[2;2R"},
+		{"colours and fonts of others", "\x1b]5;0;?\x07a\x1b]17;?\x07b\x1b]21;foreground=?\x07c\x1b]50;?\x07d\x1b]22;?__current__\x07e\x1b]60\x07f",
+			"a\x1b\\b\x1b\\c\x1b\\d\x1b\\e\x1b\\f", ""},
+		{"iTerm2's reports", "\x1b]1337;ReportCellSize\x07a\x1b]1337;File=inline=1:AAAA\x07b\x1b]1337;ReportVariable=eA==\x07c",
+			"a\x1b]1337;File=inline=1:AAAA\x07b\x1b\\c", ""},
+		{"kitty's graphics", "\x1b_Gi=1,a=q;AAAA\x1b\\a\x1b_G\x1b\\b\x1b_other\x1b\\c\u009fGi=1\u009cd", "a\x1b\\b\x1b_other\x1b\\c\x1b\\d", ""},
+		{"kitty's graphics, cut off", "a\x1b_Gi=1,a=q;\u0085b\x1b_Ga=q;é c", "a\u0085b\x1b\\ c", ""},
+		{"colours that other terminals count", "\x1b]10;#fff;#fff;#fff;?\x07x\x1b]12;?;?\x07y\x1b]10;;;;;;?\x07", "\x1b]10;#fff;#fff;#fff;\x1b\\x\x1b\\y\x1b\\", "\x1b]12;rgb:f0f0/f0f0/f0f0\x1b\\"},
+		{"a version, files, C1", "\x1b]702;?\x07a\x1b]5113;ac=send\x07b\u009ac", "a\x1b\\b\x1b\\c", ""},
+		{"a notification that is asked for", "\x1b]99;i=1:p=?;\x07a\x1b]99;i=1;text\x07", "a\x1b]99;i=1;text\x07", ""},
+		{"a title that is a question", "\x1b]0;Save?\x07\x1b]2;?\x07", "\x1b]0;Save?\x07\x1b]2;?\x07", ""},
+		{"what a C1 control has ended", "\x1b]1;icon\u009d11;?\x07x\x1b]10;?\u009b5ny", "\x1b]1;icon\x18x\x1b\\y", "\x1b]11;rgb:0000/0000/0000\x1b\\\x1b[0n"},
 		{"what other terminals answer", "\x1b[>qx\x1b[?uy\x1b[xz", "x\x1b\\y\x1b\\z", ""},
 		{"a control in the middle", "a\x1b[\n6nb", "a\nb", "\x1b[2;2R"},
 		{"C1", "a\u009bcb", "a\x1b\\b", "\x1b[?1;2c"},
@@ -88,7 +106,7 @@ func TestAbuse29_HugeSequences(t *testing.T) {
 		begin, fill string
 		passed      bool
 	}{
-		{"\x1b]0;", "x", true}, {"\x1b]52;c;", "QUJD", false}, {"\x1b]4;", "1;?;", false}, {"\x1b[", "1;", false}, {"\x1bP$q", "m", false},
+		{"\x1b]0;", "x", true}, {"\x1b]52;c;", "QUJD", true}, {"\x1b]52;c;?;", "QUJD", false}, {"\x1b_G", "QUJD", false}, {"\x1b]4;", "1;?;", false}, {"\x1b[", "1;", false}, {"\x1bP$q", "m", false},
 		{"\x1bPq", "#0~~", true}, {"\x1b_", "y", true}, {"\x1b[", "\n", true}, {"\x1b]8;;http://", "a", true}, {"a", "\u0301", true},
 	} {
 		vt := New(80, 24, Options{})
@@ -118,21 +136,99 @@ func TestAbuse29_HugeSequences(t *testing.T) {
 	}
 }
 
-// FuzzTerminal: nothing panics, whatever is written and however it is resized, and
-// a snapshot always comes out.
-func FuzzTerminal(f *testing.F) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 20 {
-		f.Add(generator{r}.bytes(10), generator{r}.bytes(10), uint8(20), uint8(5), uint8(7), uint8(3))
+// TestAbuse30_LongQueries: one that is longer than is looked at is a query all the
+// same, however it comes.
+func TestAbuse30_LongQueries(t *testing.T) {
+	for _, begin := range []string{"\x1b]10;?;", "\x1b]4;1;?;", "\x1b]52;c;?;", "\x1bP$q", "\x1bP+q", "\x1b_Ga=q;", "\x1b]1337;ReportVariable=", "\x1b]99;p=?;"} {
+		for _, end := range []string{"\x1b\\", "\u009c", "\x07\x1b\\"} {
+			for _, size := range []int{1 << 10, 4 << 10, 60_000, 1 << 20} {
+				in := []byte("a" + begin + strings.Repeat("1", 70_000) + end + "$pb")
+				out, answers, vt := filter(in, func(i int) bool { return i%size == 0 })
+				if len(out) > 20 || len(answers) > 40 || !bytes.HasSuffix(out, []byte("b")) {
+					t.Errorf("%q to %q in pieces of %d: %d bytes are passed on, %.60q, answered with %.60q", begin, end, size, len(out), out, answers)
+				}
+				if got, want := New(80, 24, Options{}), vt.Lines(0)[0]; got != nil {
+					if got.Write(out); got.Lines(0)[0] != want {
+						t.Errorf("%q to %q in pieces of %d: they see %q, we %q", begin, end, size, got.Lines(0)[0], want)
+					}
+				}
+			}
+		}
 	}
-	f.Fuzz(func(t *testing.T, a, b []byte, cols, rows, newCols, newRows uint8) {
-		vt := New(int(cols), int(rows), Options{Scrollback: 50, Answer: func([]byte) {}})
-		vt.Filter(nil, a)
-		vt.Snapshot(10)
-		vt.Resize(int(newCols), int(newRows))
-		vt.Filter(nil, b)
-		vt.Resize(int(cols), int(rows))
-		vt.Snapshot(100)
-		vt.Screen()
-	})
+}
+
+// TestWhatEndsALongString: what was passed on of a long string ends for clients where
+// it ends for us, also when what ends it is the beginning of a query.
+func TestWhatEndsALongString(t *testing.T) {
+	for seed := range uint64(3000) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		g := generator{r}
+		begin := g.pick("\x1b]0;", "\x1b]1;", "\x1bPq", "\x1b_", "\x1b^", "\u009d2;", "\u0090q", "\x1b]52;c;")
+		in := append(g.bytes(2), begin+strings.Repeat(g.pick("x", "é", "A"), passAfter-10+r.IntN(40))...)
+		in = append(in, g.pick("\u009b6n", "\u009b5nx", "\u009d11;?\x07", "\u0090$qm\x1b\\", "\x1b[6n", "\u009fGa=q\x1b\\", "\x1b]11;?\x07", "\u0084", "\u009c", "\x18\x05", "\u009b31m")...)
+		in = append(in, g.bytes(4)...)
+		in = append(in, "\x18end"...)
+		dense := 1 + r.IntN(3)
+		out, answers, ours := filter(in, func(i int) bool { return i > passAfter-50 && r.IntN(dense) == 0 || i%1000 == 0 })
+		rest, asked, theirs := filter(out, func(int) bool { return false })
+		if asked != "" || !bytes.Equal(rest, out) {
+			t.Fatalf("seed %d: what is passed on asks for %q", seed, asked)
+		}
+		if _, whole, _ := filter(in, func(int) bool { return false }); whole != answers {
+			t.Fatalf("seed %d: answers %q, in one piece %q", seed, answers, whole)
+		}
+		if d := difference(ours.dump("", false), theirs.dump("", false)); d != "" {
+			t.Fatalf("seed %d: %.60q ... %+q: %s", seed, in, in[max(0, len(in)-200):], d)
+		}
+	}
+}
+
+// TestRestIsCounted: what is passed on at the end still belongs to the sequence.
+func TestRestIsCounted(t *testing.T) {
+	for _, in := range []string{"a\x1b]0;" + strings.Repeat("x", 5000) + "\xc3", "a\x1b]0;title\xc3", "a\x1b[6", "a\x1b]11;?", "a\xe6\xbc"} {
+		vt := New(80, 24, Options{})
+		out := vt.Rest(vt.Filter(nil, []byte(in)))
+		if before := out[:len(out)-vt.Unfinished()]; !bytes.HasPrefix([]byte("a"), bytes.TrimRight(before, "\xe6\xbc\x1b]0;title\xc3")) {
+			t.Errorf("%.20q: the unfinished sequence begins after %.20q", in, before)
+		}
+		if bytes.Contains(out, []byte("11;?")) || bytes.Contains(out, []byte("[6")) {
+			t.Errorf("%.20q: %.20q is passed on", in, out)
+		}
+	}
+}
+
+func TestNotifications(t *testing.T) {
+	chunk := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("text "), 600))
+	for _, c := range []struct{ in, want string }{
+		{"\x1b]9;hello\a", "/hello"},
+		{"\x1b]9;4;1;50\a", ""},
+		{"\x1b]777;notify;build;done\a", "build/done"},
+		{"\x1b]777;other;build\a", ""},
+		{"\x1b]99;;hello\x1b\\", "/hello"},
+		{"\x1b]99;i=1:d=0;Title\x1b\\\x1b]99;i=1:p=body;the \x1b\\\x1b]99;i=1:p=body;next\x1b\\", "Title/the /next"},
+		{"\x1b]99;i=1:d=0;Title\x1b\\\x1b]99;i=1:p=body:d=0;the \x1b\\\x1b]99;i=1:p=body;body\x1b\\", "Title/the body"},
+		{"\x1b]99;e=1;aGVsbG8=\x1b\\", "/hello"},
+		{"\x1b]99;e=1;!\x1b\\", ""},
+		{"\x1b]99;i=12:e=1;" + chunk + "\x1b\\", "/" + strings.Repeat("text ", 600)},
+		{"\x1b]99;i=9:d=0;Title\x1b\\\x1b]99;i=9:p=close;\x1b\\", ""},
+		{"\x1b]99;i=9:d=0;Title\x1b\\\x1b]99;i=9:p=?;\x1b\\\x1b]99;i=9:p=icon;AAAA\x1b\\", "/Title"},
+		{"\x1b]99;i=1:d=0;one\x1b\\\x1b]99;i=2;two\x1b\\", "/two"},
+	} {
+		var got []string
+		vt := New(80, 24, Options{Notify: func(title, body string) { got = append(got, title+"/"+body) }})
+		vt.Write([]byte(c.in))
+		if all := strings.Join(got, ""); all != c.want {
+			t.Errorf("%.60q says %.60q, want %.60q", c.in, all, c.want)
+		}
+	}
+}
+
+// TestFolders: a shell's folder comes by OSC 7, and from iTerm2's integration.
+func TestFolders(t *testing.T) {
+	var got []string
+	vt := New(80, 24, Options{Cwd: func(uri string) { got = append(got, uri) }})
+	vt.Write([]byte("\x1b]7;file://h/tmp\a\x1b]1337;CurrentDir=/tmp/a b%\a\x1b]1337;CurrentDir=nowhere\a\x1b]1337;RemoteHost=a@b\a"))
+	if want := "file://h/tmp file:///tmp/a%20b%25"; strings.Join(got, " ") != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

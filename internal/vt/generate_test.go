@@ -138,7 +138,7 @@ func (g generator) other() string {
 	case 3:
 		return "\x1b[" + g.numbers(3) + g.pick("\n", "\r", "\x08", "\x18", "\x1a", "\x1b", "\x7f", "é", "\u009b") + g.pick("H", "m", "5A")
 	}
-	return g.pick("\x1bc", "\x1b#8", "\x1b[!p", "\x1b[c", "\x1b[>c", "\x1b[6n", "\x1b[?6n", "\x1b[5n")
+	return g.pick("\x1bc", "\x1b#8", "\x1b[18t", "\x1b[!p", "\x1b[c", "\x1b[>c", "\x1b[6n", "\x1b[?6n", "\x1b[5n")
 }
 
 // bytes is n pieces of output.

@@ -1,6 +1,9 @@
 package vt
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
 
 // osc acts on an operating system command.
 func (t *Terminal) osc(id int, text string) {
@@ -22,19 +25,25 @@ func (t *Terminal) osc(id int, text string) {
 		t.restorePalette(text)
 	case 110, 111, 112:
 		t.colours.special[id-110] = nil
-	case 52: // reading the clipboard is refused: nobody is asked
-		_, what, _ := strings.Cut(text, ";")
-		t.parser.query = what == "?"
 	case 7:
-		if t.o.Cwd != nil {
-			t.o.Cwd(shortened(text))
+		t.cwd(text)
+	case 1337:
+		if dir, ok := strings.CutPrefix(text, "CurrentDir="); ok && strings.HasPrefix(dir, "/") {
+			t.cwd("file://" + (&url.URL{Path: dir}).EscapedPath())
 		}
 	case 133:
 		if t.o.Command != nil && text != "" {
 			t.o.Command(text[0], strings.TrimPrefix(shortened(text[1:]), ";"))
 		}
 	case 9, 99, 777:
-		t.notify(id, shortened(text))
+		t.notify(id, text)
+	}
+	t.parser.query = t.parser.query || oscAsks(id, text)
+}
+
+func (t *Terminal) cwd(uri string) {
+	if t.o.Cwd != nil {
+		t.o.Cwd(shortened(uri))
 	}
 }
 
@@ -45,41 +54,19 @@ func (t *Terminal) setTitle(text string) {
 	}
 }
 
-// shortened is at most maxText bytes of a text.
+// shortened is at most maxText bytes of a text. It keeps no longer one in memory.
 func shortened(s string) string {
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "")
 	}
-	return s
-}
-
-// notify is a message to the person: OSC 9;text (iTerm2), OSC 777;notify;title;body
-// (urxvt), OSC 99;metadata;text (kitty). OSC 9;4 is a progress bar and no message.
-func (t *Terminal) notify(id int, text string) {
-	if t.o.Notify == nil {
-		return
-	}
-	switch id {
-	case 9:
-		if text != "" && text != "4" && !strings.HasPrefix(text, "4;") {
-			t.o.Notify("", text)
-		}
-	case 777:
-		if rest, ok := strings.CutPrefix(text, "notify;"); ok {
-			title, body, _ := strings.Cut(rest, ";")
-			t.o.Notify(title, body)
-		}
-	case 99:
-		if _, body, ok := strings.Cut(text, ";"); ok && body != "" {
-			t.o.Notify("", body)
-		}
-	}
+	return strings.Clone(s)
 }
 
 // Limits on links.
 const (
 	linksMax      = 4096
 	linkBytesMax  = 4 << 20
+	linkBytes     = 160    // what one takes besides its texts, about
 	linksPatience = 10_000 // new ones that are refused before it is looked again for unused ones
 )
 
@@ -93,8 +80,10 @@ type links struct {
 	next     uint32
 	bytes    int
 	limit    int
-	refused  int
+	refused  int // for want of bytes, since it was found that most are in use; 0: they are not
 }
+
+func (l link) size() int { return linkBytes + len(l.id) + len(l.uri) }
 
 // hyperlink is OSC 8;params;uri. Without a uri it ends the link.
 func (t *Terminal) hyperlink(text string) {
@@ -112,7 +101,7 @@ func (t *Terminal) hyperlink(text string) {
 				break
 			}
 		}
-		t.attr.link = t.addLink(link{id, uri})
+		t.attr.link = t.addLink(link{strings.Clone(id), strings.Clone(uri)})
 	}
 	t.attr.update()
 	t.restyle()
@@ -128,20 +117,22 @@ func (t *Terminal) addLink(l link) uint32 {
 		return n
 	}
 	if len(ls.byNumber) >= ls.limit || ls.bytes > linkBytesMax {
-		if ls.refused > 0 && ls.refused < linksPatience {
+		if ls.bytes > linkBytesMax && ls.refused > 0 && ls.refused < linksPatience {
 			ls.refused++
 			return 0
 		}
 		t.collectLinks()
-		if ls.bytes > linkBytesMax {
+		ls.refused = 0
+		if ls.bytes > linkBytesMax/4*3 { // the next look would find little again
 			ls.refused = 1
+		}
+		if ls.bytes > linkBytesMax {
 			return 0
 		}
-		ls.refused = 0
 	}
 	ls.next++
 	ls.byNumber[ls.next] = l
-	ls.bytes += len(l.id) + len(l.uri)
+	ls.bytes += l.size()
 	if l.id != "" {
 		ls.byKey[l] = ls.next
 	}
@@ -156,12 +147,13 @@ func (t *Terminal) collectLinks() {
 		used[s.link] = true
 	}
 	t.normal.back.links(used)
+	t.alt.back.links(used)
 	ls := &t.links
 	for n, l := range ls.byNumber {
 		if !used[n] {
 			delete(ls.byNumber, n)
 			delete(ls.byKey, l)
-			ls.bytes -= len(l.id) + len(l.uri)
+			ls.bytes -= l.size()
 		}
 	}
 	ls.limit = max(linksMax, 2*len(ls.byNumber))

@@ -1,6 +1,9 @@
 package vt
 
-import "strconv"
+import (
+	"math/bits"
+	"strconv"
+)
 
 // painter writes what draws lines on an xterm.js.
 type painter struct {
@@ -9,6 +12,27 @@ type painter struct {
 	last  style // in force over there
 	joint joint // with what the next character could join
 	x     int   // where the cursor is after a line
+	links int   // bytes that there is room for in addresses of links; without, they are left out
+	plain bool  // only what is seen and of no effect: no link, no protection
+}
+
+// size is how many bytes style writes at most to go from one style to another one.
+func (p *painter) size(from, to style) int {
+	n := 0
+	if from.link != to.link {
+		l := p.t.links.byNumber[to.link]
+		n += len("\x1b]8;id=;\x1b\\") + len(l.id) + len(l.uri)
+	}
+	from.link = to.link
+	if from == to {
+		return n
+	}
+	const flags = ^uint32(colourMask | rgbMask)
+	n += len("\x1b[0m") + 3*bits.OnesCount32(to.fg&flags) + 3*bits.OnesCount32(to.bg&flags) + len(":3\x1b[1\"q")
+	for _, v := range [...]uint32{to.fg, to.bg, to.ext} {
+		n += [...]int{0, len(";58;5;15"), len(";38;5;255"), len(";38;2;255;255;255")}[v&colourMask>>24]
+	}
+	return n
 }
 
 // text writes a control sequence, or part of one.
@@ -23,7 +47,7 @@ func (p *painter) print(s string) {
 	for i, r := range s {
 		j, _, joins := measure(r, p.joint)
 		if i == 0 && joins {
-			p.text("\x1b[?0h")
+			p.text(nothing)
 			j, _, _ = measure(r, 0)
 		}
 		p.joint = j
@@ -52,6 +76,18 @@ func (p *painter) at(x, y int) {
 
 // style brings a style into force.
 func (p *painter) style(s style) {
+	if p.plain {
+		s.link = 0
+		s.bg &^= protected
+	}
+	if s.link != p.last.link && s.link != 0 {
+		l := p.t.links.byNumber[s.link]
+		if n := len(l.id) + len(l.uri); n <= p.links {
+			p.links -= n
+		} else {
+			s.link = 0
+		}
+	}
 	if s.link != p.last.link {
 		l := p.t.links.byNumber[s.link]
 		p.text("\x1b]8;")
@@ -94,11 +130,21 @@ func (p *painter) style(s style) {
 	}
 }
 
-// shown is the style of a cell as it is seen: what does not count is not there.
-func (p *painter) shown(c cell) style {
-	s := p.t.styles.of(c)
-	if s.bg&extended == 0 {
+// shown is the style of a cell as it is seen.
+func (p *painter) shown(c cell) style { return p.t.styles.of(c).seen() }
+
+// seen is the style as it is seen: what does not count is not there, and what is
+// underlined by its extension alone, as DECRC can leave it, is underlined.
+func (s style) seen() style {
+	switch {
+	case s.bg&extended == 0:
 		s.ext, s.link = 0, 0
+	case s.link != 0:
+	case s.ext&underlineMask != 0:
+		s.fg |= underline
+	case s.fg&underline == 0:
+		s.bg &^= extended
+		s.ext = 0
 	}
 	return s
 }
@@ -221,28 +267,36 @@ func (p *painter) drawable(l *line, i int) bool {
 	return c.content() && (c.width() == 1 || c.width() == 2 && i+1 < p.t.cols && l.cells[i+1].stub())
 }
 
-// measures says whether a cell's text takes as many columns as the cell. xterm.js
-// can mix clusters up when lines are wrapped anew.
+// measures says whether a cell's text is one cluster that takes as many columns as
+// the cell. Where a resize has moved what was before the cursor, xterm.js joins what
+// comes after to something else.
 func (l *line) measures(i int) bool {
-	if !l.cells[i].cluster() {
+	c := l.cells[i]
+	if !c.cluster() && c.code() < 0x300 { // one column
 		return true
 	}
-	var j joint
-	for _, r := range l.clusters[i] {
-		j, _, _ = measure(r, j)
+	var last joint
+	for at, r := range l.text(i) {
+		j, _, joins := measure(r, last)
+		if at > 0 && !joins {
+			return false
+		}
+		last = j
 	}
-	return j.width() == l.cells[i].width()
+	return last.width() == c.width()
 }
 
 // blanks draws empty cells, and returns where the cursor is.
 func (p *painter) blanks(s style, from, to int) int {
-	p.style(s)
 	if !erasable(s) { // they can only be printed
+		p.style(s)
 		for range to - from {
 			p.print(" ")
 		}
 		return to
 	}
+	s.link = p.last.link // of no matter to what is erased, and it may be long
+	p.style(s)
 	p.csi(to-from, 'X')
 	return from
 }

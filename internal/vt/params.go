@@ -73,4 +73,9 @@ func (p *params) get(i int) int {
 func (p *params) count() int { return max(p.get(0), 1) }
 
 // subs are the sub-parameters of a number.
-func (p *params) subs(i int) []int32 { return p.sub[p.from[i]:p.to[i]] }
+func (p *params) subs(i int) []int32 {
+	if p.nsub == 0 { // from and to may not be set
+		return nil
+	}
+	return p.sub[p.from[i]:p.to[i]]
+}

@@ -1,6 +1,10 @@
 package vt
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"slices"
+	"unicode/utf8"
+)
 
 // heldMax bounds what is kept back of a sequence that may be a query. A longer
 // one is neither acted on nor passed on.
@@ -15,9 +19,9 @@ type parser struct {
 	params  params
 	collect uint32 // prefix and intermediates
 	joint   joint
-	before  joint // when the sequence began
-	open    bool  // the ESC that it began with ended another one
-	run     bool  // characters are being printed, one after the other
+	before  joint  // when the sequence began
+	end     string // what ends another one as its beginning did; empty: it ended none
+	run     bool   // characters are being printed, one after the other
 
 	utf  [utf8.UTFMax]byte // an unfinished character
 	nutf int
@@ -26,6 +30,8 @@ type parser struct {
 	query   bool   // the sequence that just ended was a query
 	quietST bool   // the ESC \ that may follow belongs to a query
 	instead []byte // what stands in its place
+
+	enquiry bool // ENQ came in the middle of it
 
 	held     []byte // of an unfinished sequence, not passed on yet
 	passed   int    // bytes of it that were passed on already
@@ -45,17 +51,41 @@ func (p *parser) pending() bool { return p.state != ground || p.nutf > 0 }
 // Pending says whether what was written last ends within a sequence or character.
 func (t *Terminal) Pending() bool { return t.parser.pending() }
 
-// Position is where the sequence that a function of Options is called for begins,
-// counted in what Filter returns for the bytes it was given; less than 0 when it
-// began before them.
+// Position is where the OSC that a function of Options is called for begins, counted
+// in what Filter returns for the bytes it was given; less than 0 when it began before
+// them. It may be called from Cwd, Title, Notify and Command alone.
 func (t *Terminal) Position() int { return t.parser.at }
 
-// Rest appends what Filter kept back, when nothing comes any more.
-func (t *Terminal) Rest(dst []byte) []byte { return t.parser.release(dst, true) }
+// Rest appends what Filter kept back, when nothing comes any more: but for what may be
+// the beginning of a query, which some later output could end.
+func (t *Terminal) Rest(dst []byte) []byte {
+	p := &t.parser
+	if p.state != ground && p.mayAsk() {
+		p.held = p.held[:0]
+	}
+	if p.passed > 0 {
+		p.passed += len(p.held)
+	}
+	return p.release(dst, true)
+}
 
 // Unfinished is how many bytes at the end of what Filter returned belong to a
 // sequence that has not ended. A snapshot is of the moment before them.
 func (t *Terminal) Unfinished() int { return t.parser.passed }
+
+// Rejoin is what makes a terminal pass over the rest of the unfinished sequence, for
+// one that has a snapshot but not the sequence's beginning.
+func (t *Terminal) Rejoin() string {
+	switch p := &t.parser; {
+	case p.passed == 0:
+		return ""
+	case p.state == oscString:
+		return "\x1b]999999;"
+	case p.state == dcsPassthrough || p.state == dcsIgnore:
+		return "\x1bP~"
+	}
+	return "\x1b^"
+}
 
 // feed draws in. With keep it appends to out what is no query.
 //
@@ -66,19 +96,10 @@ func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 	start, mark, was := -1, 0, len(out)
 	for i := 0; i < len(in); {
 		if p.state == ground && p.nutf == 0 {
-			if j := printable(in, i); j > i {
-				t.printASCII(in[i:j])
-				i = j
-				continue
+			if i = t.usual(in, i); i == len(in) {
+				break
 			}
-			start, p.before, p.open = i, p.joint, false
-			if in[i] == 0x1B && i+1 < len(in) && in[i+1] == '[' { // what step does, for the usual beginning
-				t.endRun()
-				p.clear()
-				p.state = csiEntry
-				i += 2
-				continue
-			}
+			start, p.before, p.end = i, p.joint, ""
 		}
 		if p.state == csiParam || p.state == csiEntry {
 			if j := p.numbers(in, i); j > i {
@@ -102,16 +123,23 @@ func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 				p.at = len(out) - was + start - min(mark, start)
 			}
 		}
-		restart := code == 0x1B && p.state != ground
-		if restart { // what came before is over, whatever it was
+		aborted := p.aborts(code)
+		if begins(code) && p.state != ground { // what came before is over, whatever it was
 			t.step(code)
+			p.query = p.query || aborted
 			quiet := p.query || p.overlong
+			came := p.setAside(utf8.RuneLen(code) - n)
 			out, mark = p.settle(out, in, start, mark, i-n, keep)
-			start, p.before, p.quietST, p.open = i-n, 0, quiet, !quiet
+			p.held = append(p.held, came...)
+			start, p.before, p.quietST, p.end = i-n, 0, quiet, endOf(code, quiet)
 			continue
 		}
 		t.step(code)
 		if !p.pending() {
+			if aborted {
+				p.query = true
+				p.instead = appendControl(p.instead, code)
+			}
 			out, mark = p.settle(out, in, start, mark, i, keep)
 			start = -1
 		}
@@ -129,6 +157,38 @@ func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 		out = append(out, in[mark:start]...)
 	}
 	return p.hold(out, in[max(start, mark):], keep)
+}
+
+// begins says whether a sequence begins here, in the middle of another too.
+func begins(code rune) bool {
+	switch code {
+	case 0x1B, 0x90, 0x98, 0x9B, 0x9D, 0x9E, 0x9F:
+		return true
+	}
+	return false
+}
+
+// aborts says whether a sequence that ends here is a query to some terminal, though
+// not to xterm.js: they differ in whether C1 controls abort a string.
+func (p *parser) aborts(code rune) bool {
+	c1 := code >= 0x80 && code < above && code != 0x9C
+	return p.state == graphicsString || c1 && (p.state == oscString || p.state == dcsPassthrough) && p.mayAsk()
+}
+
+// appendControl adds what is executed though the sequence that it stands in is not.
+func appendControl(dst []byte, code rune) []byte {
+	if code >= 0x80 && code <= 0x9A {
+		return utf8.AppendRune(dst, code)
+	}
+	return dst
+}
+
+// setAside takes what is the beginning of a character from what is kept back.
+func (p *parser) setAside(n int) []byte {
+	n = min(n, len(p.held))
+	came := slices.Clone(p.held[len(p.held)-n:])
+	p.held = p.held[:len(p.held)-n]
+	return came
 }
 
 // numbers takes the parameters at i, and returns where they end.
@@ -149,26 +209,36 @@ func (p *parser) numbers(in []byte, i int) int {
 	return i
 }
 
-// printable is the end of the ASCII text at i.
-func printable(in []byte, i int) int {
-	for i < len(in) && in[i]-0x20 < 0x5F {
-		i++
-	}
-	return i
-}
-
 // nothing stands for a query after a character: an ESC \ that ends no string.
-// What comes next must not join the character, nor REP repeat it. And it ends what
-// the query's ESC had ended.
-var nothing = []byte("\x1b\\")
+// What comes next must not join the character, nor REP repeat it.
+const nothing = "\x1b\\"
+
+// endOf ends what the beginning of a query had ended: with ESC a string is acted on,
+// with a C1 control it is not. quiet: that was not passed on.
+func endOf(code rune, quiet bool) string {
+	switch {
+	case quiet:
+		return ""
+	case code == 0x1B:
+		return nothing
+	}
+	return "\x18"
+}
 
 // settle is what happens when a sequence has ended before in[end].
 func (p *parser) settle(out, in []byte, start, mark, end int, keep bool) ([]byte, int) {
-	drop := p.query || p.overlong
+	drop, enquiry := p.query || p.overlong, p.enquiry
 	instead := p.instead
-	p.query, p.quietST, p.overlong, p.instead, p.passed = false, false, false, p.instead[:0], 0
-	if !drop {
+	p.query, p.quietST, p.overlong, p.enquiry, p.instead, p.passed = false, false, false, false, p.instead[:0], 0
+	if !drop && (!enquiry || !keep) {
 		return p.release(out, keep), mark
+	}
+	if !drop {
+		if start > mark {
+			out = append(out, in[mark:start]...)
+		}
+		out = p.release(out, keep)
+		return append(out, bytes.ReplaceAll(in[max(start, mark):end], []byte{0x05}, nil)...), end
 	}
 	p.held = p.held[:0]
 	if !keep {
@@ -177,9 +247,10 @@ func (p *parser) settle(out, in []byte, start, mark, end int, keep bool) ([]byte
 	if start > mark {
 		out = append(out, in[mark:start]...)
 	}
-	if p.open || len(instead) == 0 && p.before != 0 {
+	if p.end == "" && len(instead) == 0 && p.before != 0 {
 		out = append(out, nothing...)
 	}
+	out = append(out, p.end...)
 	return append(out, instead...), end
 }
 
@@ -198,31 +269,33 @@ func (p *parser) release(out []byte, keep bool) []byte {
 // no query.
 func (p *parser) hold(out, part []byte, keep bool) []byte {
 	if !keep {
+		p.instead = p.instead[:0]
 		return out
 	}
 	if p.state >= escape && p.state <= csiIgnore { // controls in it were executed: they do not wait
 		if len(p.instead) > 0 {
-			if p.open {
-				out = append(out, nothing...)
-			}
-			out, p.before, p.open = append(out, p.instead...), 0, false
+			out = append(append(out, p.end...), p.instead...)
+			p.before, p.end = 0, ""
 		}
 		part = withoutControls(part)
 	}
 	p.instead = p.instead[:0]
-	if p.overlong {
-		return out
-	}
-	if p.passed == 0 && (len(p.held)+len(part) <= passAfter || p.mayAsk() && len(p.held)+len(part) <= heldMax) {
+	size := len(p.held) + len(part)
+	if p.passed == 0 && !p.overlong && (size <= passAfter || p.mayAsk() && size <= heldMax) {
 		p.held = append(p.held, part...)
 		return out
 	}
-	if p.passed == 0 && p.mayAsk() {
-		p.held, p.overlong = p.held[:0], true
-		return out
+	p.overlong = p.overlong || p.passed == 0 && p.mayAsk()
+	was := len(out)
+	out = append(p.release(out, keep), part...)
+	// A character that is not whole may end this sequence and begin another.
+	whole := len(out) - min(p.nutf, size)
+	p.held = append(p.held, out[whole:]...)
+	if p.overlong {
+		return out[:was]
 	}
-	p.passed += len(p.held) + len(part)
-	return append(p.release(out, keep), part...)
+	p.passed += whole - was
+	return out[:whole]
 }
 
 func withoutControls(part []byte) []byte {
@@ -241,7 +314,11 @@ func (p *parser) mayAsk() bool {
 	case oscString:
 		return p.str.asks()
 	case dcsPassthrough:
-		return p.collect<<8|uint32(p.str.final) == identDECRQSS
+		switch p.collect<<8 | uint32(p.str.final) {
+		case identDECRQSS, identXTGETTCAP, identXTGETXRES:
+			return true
+		}
+		return false
 	case dcsIgnore, ignoredString:
 		return false
 	}
@@ -305,7 +382,12 @@ func (t *Terminal) step(code rune) {
 	next := what & 15
 	switch do {
 	case doExecute:
-		if p.state != ground && next != ground {
+		switch {
+		case code == 0x05: // ENQ, which some terminals answer
+			p.query, p.enquiry = p.state == ground, true
+		case code == 0x9A && p.state == ground: // DECID
+			p.query = true
+		case p.state != ground && next != ground:
 			p.instead = append(p.instead, byte(code)) // lest it is lost with a query
 		}
 		t.execute(code)

@@ -1,5 +1,10 @@
 package vt
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // beginRun is before the first of characters that are printed one after the other:
 // a wide character that the cursor stands in the middle of goes.
 func (t *Terminal) beginRun() {
@@ -28,38 +33,84 @@ func (t *Terminal) endRun() {
 	}
 }
 
-// printASCII prints text of 0x20 to 0x7E.
-func (t *Terminal) printASCII(text []byte) {
+// printASCII prints the text of 0x20 to 0x7E that is at i, and returns its end.
+func (t *Terminal) printASCII(in []byte, i int) int {
 	p := &t.parser
 	if t.charset != nil || t.modes.insert || p.joint.kind() == breakPrepend {
-		for _, c := range text {
-			t.printRune(rune(c))
+		for ; i < len(in) && isPrintable(in[i]); i++ {
+			t.printRune(rune(in[i]))
 		}
-		return
+		return i
 	}
 	t.beginRun()
 	p.joint = plainJoint
 	b := t.b
 	base := blank(t.attrID)
 	row := b.row()
-	for len(text) > 0 {
+	for i < len(in) && isPrintable(in[i]) {
 		if b.x >= t.cols {
 			if t.modes.noWrap {
 				b.x = t.cols - 1
-				text = text[len(text)-1:]
+				i = printable(in, i) - 1
 			} else {
 				row = t.wrap(0)
 			}
 		}
-		n := min(len(text), t.cols-b.x)
-		cells := row.cells[b.x : b.x+n]
-		part := text[:len(cells)]
-		for i := range cells {
-			cells[i] = base | cell(part[i])
-		}
+		n := putASCII(row.cells[b.x:t.cols], in[i:], base)
 		b.x += n
-		text = text[n:]
+		i += n
 	}
+	return i
+}
+
+func isPrintable(c byte) bool { return c-0x20 < 0x5F }
+
+// putASCII makes cells of text as long as there is room and it is printable ASCII,
+// and returns of how much. base is all of a cell but the character.
+func putASCII(cells []cell, text []byte, base cell) (n int) {
+	for len(cells) >= 8 && len(text) >= 8 {
+		x := binary.LittleEndian.Uint64(text)
+		if other := unprintable(x); other != 0 {
+			cells = cells[:bits.TrailingZeros64(other)/8]
+			break
+		}
+		c := cells[:8]
+		c[0], c[1] = base|cell(x&0xFF), base|cell(x>>8&0xFF)
+		c[2], c[3] = base|cell(x>>16&0xFF), base|cell(x>>24&0xFF)
+		c[4], c[5] = base|cell(x>>32&0xFF), base|cell(x>>40&0xFF)
+		c[6], c[7] = base|cell(x>>48&0xFF), base|cell(x>>56)
+		cells, text, n = cells[8:], text[8:], n+8
+	}
+	for i := range cells[:min(len(cells), len(text))] {
+		c := text[i]
+		if !isPrintable(c) {
+			return n + i
+		}
+		cells[i] = base | cell(c)
+	}
+	return n + min(len(cells), len(text))
+}
+
+// unprintable has the high bit of each byte set that is above 0x7F, below 0x20 or
+// DEL (Hacker's Delight, 6-1). The lowest one is exact; those after it may be
+// borrowed.
+func unprintable(x uint64) uint64 {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	del := x ^ 0x7F*each
+	return (x | (x-0x20*each)&^x | (del-each)&^del) & high
+}
+
+// printable is the end of the ASCII text at i.
+func printable(in []byte, i int) int {
+	for ; len(in)-i >= 8; i += 8 {
+		if other := unprintable(binary.LittleEndian.Uint64(in[i:])); other != 0 {
+			return i + bits.TrailingZeros64(other)/8
+		}
+	}
+	for i < len(in) && isPrintable(in[i]) {
+		i++
+	}
+	return i
 }
 
 // printRune prints one character, or joins it to the one before.

@@ -1,6 +1,10 @@
 package vt
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // csiQuery answers what asks something. What xterm.js answers is answered as it
 // does; other questions are taken out of the stream all the same, as a client
@@ -24,7 +28,10 @@ func (t *Terminal) csiQuery(ident uint32, p *params) {
 		t.answer(fmt.Sprintf("\x1b[?%d;%d$y", p.get(0), t.privateMode(p.get(0))))
 	case 't':
 		asks = t.windowReport(p)
-	case '='<<8 | 'c', greater | 'q', private | 'u', 'x': // DA3, XTVERSION, kitty's keyboard, DECREQTPARM
+	case '='<<8 | 'c', greater | 'q', private | 'u', 'x', // DA3, XTVERSION, kitty's keyboard, DECREQTPARM
+		'*'<<8 | 'y', dollar | 'w', dollar | 'u', '&'<<8 | 'u', // DECRQCRA, DECRQPSR, DECRQTSR, DECRQUPSS
+		quote | 'v', tick | '|', '#'<<8 | '|', '#'<<8 | 'R', // DECRQDE, DECRQLP, XTREPORTSGR, XTREPORTCOLORS
+		private | 'S', private | 'm', private | 'g': // XTSMGRAPHICS, XTQMODKEYS, XTQFMTKEYS
 	default:
 		asks = false
 	}
@@ -102,4 +109,45 @@ func (t *Terminal) statusString(what string) {
 		}
 	}
 	t.answer("\x1bP" + answer + "\x1b\\")
+}
+
+// reports are the OSC 1337 that iTerm2 and WezTerm answer.
+var reports = []string{"ReportCellSize", "ReportVariable=", "Capabilities", "RequestUpload="}
+
+// mayAsk says whether an OSC, of which so much has come, can be a query.
+func mayAsk(id int, text string) bool {
+	switch id {
+	case 52:
+		_, what, whole := strings.Cut(text, ";")
+		return !whole || what == "" || what[0] == '?'
+	case 99:
+		metadata, _, whole := strings.Cut(text, ";")
+		return !whole || strings.Contains(metadata, "p=?") || strings.Contains(metadata, "p=alive")
+	case 1337:
+		return slices.ContainsFunc(reports, func(name string) bool {
+			return strings.HasPrefix(text, name) || strings.HasPrefix(name, text)
+		})
+	}
+	return id >= 10 && id <= 19 || slices.Contains([]int{4, 5, 21, 22, 50, 60, 61, 702, 5113, 5522}, id)
+}
+
+// oscAsks says whether an OSC that xterm.js does not answer is a query to another
+// terminal: for colours (5, 13 to 19, 21), the pointer (22), a font (50), what is
+// allowed (60, 61), a version (702), the clipboard (52, 5522), files (5113),
+// notifications (99), or a report (1337).
+func oscAsks(id int, text string) bool {
+	switch id {
+	case 5, 13, 14, 15, 16, 17, 18, 19, 21:
+		return slices.ContainsFunc(strings.Split(text, ";"), func(s string) bool { return strings.HasSuffix(s, "?") })
+	case 22, 50, 702:
+		return strings.HasPrefix(text, "?")
+	case 52: // its reading is refused: nobody is asked
+		_, what, _ := strings.Cut(text, ";")
+		return strings.HasPrefix(what, "?")
+	case 60, 61, 5113, 5522:
+		return true
+	case 99, 1337:
+		return mayAsk(id, text)
+	}
+	return false
 }

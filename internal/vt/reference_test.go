@@ -51,6 +51,7 @@ type request struct {
 	Scrollback int    `json:"scrollback"`
 	Plain      bool   `json:"plain"`
 	Steps      []step `json:"steps"`
+	After      []byte `json:"-"` // what comes after a snapshot
 }
 
 func startReference(t testing.TB) *reference {
@@ -58,7 +59,8 @@ func startReference(t testing.TB) *reference {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Fatal("node is needed: the reference is xterm.js; `make setup-test` says how")
 	}
-	cmd := exec.Command("node", "../../web/tools/xterm-reference.mjs")
+	// Most of what it makes is of no use a moment later.
+	cmd := exec.Command("node", "--max-semi-space-size=64", "--single-threaded-gc", "../../web/tools/xterm-reference.mjs")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -203,6 +205,9 @@ func (t *Terminal) styleText(s style, plain bool) string {
 		return fmt.Sprintf("%d/%d/%d/%s", s.fg, s.bg, ext, name)
 	}
 	var under uint32
+	if s.bg&extended != 0 && s.link == 0 {
+		under = ext & underlineMask >> underlineShift
+	}
 	if s.fg&underline != 0 {
 		under = underlineSingle
 		if s.bg&extended != 0 {

@@ -1,11 +1,13 @@
 package vt
 
+import "slices"
+
 // Resize gives the terminal another size, brought within the limits. Lines of the
 // normal screen and its scrollback that were wrapped are wrapped anew, but not the
 // one with the cursor: the program will draw that itself. All is as xterm.js does
 // it, so that a page that is resized at the same byte shows the same.
 func (t *Terminal) Resize(cols, rows int) {
-	cols, rows = min(max(cols, MinCols), MaxCols), min(max(rows, MinRows), MaxRows)
+	cols, rows = within(cols, rows)
 	if cols == t.cols && rows == t.rows {
 		return
 	}
@@ -39,7 +41,7 @@ func (l *layout) store(cols, rows int) {
 	for _, row := range l.lines[:l.base] {
 		l.b.back.push(row, l.styles)
 	}
-	l.b.rows = l.lines[l.base:]
+	l.b.rows = slices.Clone(l.lines[l.base:]) // lest it keeps all of them in memory
 	for len(l.lines) > 0 && len(l.b.rows) < rows {
 		l.b.rows = append(l.b.rows, newLine(cols, blank(0)))
 	}
@@ -207,7 +209,7 @@ func joinParagraph(p []*line, old, cols int) (removed int) {
 func (l *layout) narrow(cols, rows int) {
 	b := l.b
 	extra := map[int][]*line{} // by the index after which they come
-	all, total := l.lines, 0
+	all, total, made := l.lines, 0, 0
 	for y := len(all) - 1; y >= 0; y-- {
 		last := y
 		if !all[y].wrapped && all[y].trimmed() <= cols {
@@ -219,10 +221,14 @@ func (l *layout) narrow(cols, rows int) {
 		if cursor := l.base + b.y; cursor >= y && cursor <= last {
 			continue
 		}
-		added, spare := l.split(all[y:last+1], cols)
+		after := len(all) - 1 - last + made
+		added, spare := l.split(all[y:last+1], cols, b.max+rows-after)
+		if added > 0 {
+			total += added
+		}
 		if len(spare) > 0 {
 			extra[last] = spare
-			total += added
+			made += len(spare)
 		}
 		l.shiftView(rows, added, total)
 	}
@@ -239,54 +245,82 @@ func (l *layout) narrow(cols, rows int) {
 	l.lines = out[max(len(out)-b.max, 0):]
 }
 
-// split wraps one paragraph at fewer columns. The lines that it needs more come
-// after its own.
-func (l *layout) split(own []*line, cols int) (added int, spare []*line) {
-	sizes := splitSizes(own, l.cols, cols)
-	end := own[len(own)-1].trimmed()
-	added = len(sizes) - len(own)
-	for range added {
-		row := newLine(cols, blank(0))
-		row.wrapped = true
-		spare = append(spare, row)
-	}
-	p := append(append([]*line{}, own...), spare...)
-	if len(sizes) > 0 {
-		splitParagraph(p, len(own), end, sizes, l.cols)
-	}
-	for i := range p {
-		if i < len(sizes) && sizes[i] < cols {
-			p[i].cells[sizes[i]] = blank(0)
-		}
-	}
-	return added, spare
+// wrapping is a paragraph that is wrapped at fewer columns: its own lines, and those
+// that it needs more. Of the latter only as many are made as there is room for in the
+// end; first is the index of the first one.
+type wrapping struct {
+	own, spare []*line
+	first      int
+	sizes      []int // the columns that each takes
 }
 
-// splitParagraph moves the text backwards from the last of the own lines, where it
-// ends at column end, to the last of all.
-func splitParagraph(p []*line, own, end int, sizes []int, old int) {
-	dest := len(sizes) - 1
-	destCol := sizes[dest]
+// line is line i, nil when it was not made.
+func (w *wrapping) line(i int) *line {
+	switch {
+	case i < len(w.own):
+		return w.own[i]
+	case i >= w.first && i-w.first < len(w.spare):
+		return w.spare[i-w.first]
+	}
+	return nil
+}
+
+// split wraps one paragraph at fewer columns, of which the last room lines may stay. It
+// says how many more it needs, and returns those of them that come after its own.
+func (l *layout) split(own []*line, cols, room int) (added int, spare []*line) {
+	w := wrapping{own: own, sizes: splitSizes(own, l.cols, cols)}
+	added = len(w.sizes) - len(own)
+	from := len(w.sizes) - room // what is before it falls off in the end
+	if room <= 0 {
+		return added, nil
+	}
+	w.first = max(len(own), from)
+	end := own[len(own)-1].trimmed()
+	for range max(len(w.sizes)-w.first, 0) {
+		row := newLine(cols, blank(0))
+		row.wrapped = true
+		w.spare = append(w.spare, row)
+	}
+	if len(w.sizes) > 0 {
+		w.move(from, end, l.cols)
+	}
+	for i := max(from, 0); i < len(w.sizes); i++ {
+		if row := w.line(i); row != nil && w.sizes[i] < cols {
+			row.cells[w.sizes[i]] = blank(0)
+		}
+	}
+	return added, w.spare
+}
+
+// move moves the text backwards from the last of the own lines, where it ends at column
+// end, to the last of all, and stops before line from.
+func (w *wrapping) move(from, end, old int) {
+	dest := len(w.sizes) - 1
+	destCol := w.sizes[dest]
 	if destCol == 0 {
 		if dest--; dest < 0 {
 			return
 		}
-		destCol = sizes[dest]
+		destCol = w.sizes[dest]
 	}
-	for src, srcCol := own-1, end; src >= 0; {
+	for src, srcCol := len(w.own)-1, end; src >= 0; {
 		n := min(srcCol, destCol)
-		if dest < 0 || dest >= len(p) {
+		if dest < max(from, 0) {
 			return
 		}
-		p[dest].copyFrom(p[src], srcCol-n, destCol-n, n, true)
+		row := w.line(dest)
+		if row == nil {
+			return
+		}
+		row.copyFrom(w.own[src], srcCol-n, destCol-n, n, true)
 		if destCol -= n; destCol == 0 {
 			if dest--; dest >= 0 {
-				destCol = sizes[dest]
+				destCol = w.sizes[dest]
 			}
 		}
 		if srcCol -= n; srcCol == 0 {
 			src--
-			srcCol = filled(p, max(src, 0), old)
+			srcCol = filled(w.own, max(src, 0), old)
 		}
 	}
 }

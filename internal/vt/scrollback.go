@@ -144,6 +144,35 @@ func (s *scrollback) lines(from, to int, st *styles) []*line {
 	return out
 }
 
+// fitting is how many of the newest lines can be drawn with room bytes. size is of a
+// change of style; a line begins and ends without one.
+func (s *scrollback) fitting(lines, room int, size func(from, to style) int) (n int) {
+	for i := len(s.blocks) - 1; i >= 0; i-- {
+		b := s.blocks[i]
+		end := len(b.data)
+		for j := len(b.start) - 1; j >= b.first; j-- {
+			at := b.start[j]
+			r := reader{b.data[at+1 : end]}
+			r.uint()
+			r.uint()
+			var last style
+			for runs := r.uint(); runs > 0; runs-- {
+				r.uint()
+				st := r.style()
+				room -= size(last, st)
+				last = st
+			}
+			room -= size(last, style{}) + len(r.rest) + len("\r\n")
+			if n == lines || room < 0 {
+				return n
+			}
+			n++
+			end = at
+		}
+	}
+	return n
+}
+
 func pack(out []byte, l *line, st *styles) []byte {
 	n := len(l.cells)
 	for n > 0 && l.cells[n-1] == oneWide {
@@ -166,22 +195,35 @@ func pack(out []byte, l *line, st *styles) []byte {
 		return packStale(append(out, 0), l, stale)
 	}
 	base := oneWide | cells[0]&^(1<<styleShift-1)
-	var other cell
-	for _, c := range cells {
-		other |= (c ^ base) &^ 0x7F
-	}
-	if other == 0 { // one style, and ASCII
+	head := len(out)
+	out = packStyle(binary.AppendUvarint(append(out, 1), uint64(n)), st.of(base))
+	out, plain := packPlain(out, cells, base)
+	if plain {
 		out[at] |= linePlain
-		out = append(out, 1)
-		out = packStyle(binary.AppendUvarint(out, uint64(n)), st.of(base))
-		text := len(out)
-		out = append(out, make([]byte, n)...)
-		for i, c := range cells {
-			out[text+i] = byte(c)
-		}
 		return packStale(out, l, stale)
 	}
-	return packStale(packTokens(packRuns(out, cells, st), l, cells), l, stale)
+	return packStale(packTokens(packRuns(out[:head], cells, st), l, cells), l, stale)
+}
+
+// packPlain adds the text of cells that are all ASCII and of the style of base; ok
+// is false when they are not.
+func packPlain(out []byte, cells []cell, base cell) (_ []byte, ok bool) {
+	var other cell
+	for len(cells) >= 8 {
+		c := cells[:8:8]
+		// The low byte of each, whatever the others hold: they are looked at in the end.
+		v0, v1, v2, v3 := c[0]^base, c[1]^base, c[2]^base, c[3]^base
+		v4, v5, v6, v7 := c[4]^base, c[5]^base, c[6]^base, c[7]^base
+		other |= v0 | v1 | v2 | v3 | v4 | v5 | v6 | v7
+		out = binary.LittleEndian.AppendUint64(out,
+			uint64(v0|v1<<8|v2<<16|v3<<24|v4<<32|v5<<40|v6<<48|v7<<56))
+		cells = cells[8:]
+	}
+	for _, c := range cells {
+		other |= c ^ base
+		out = append(out, byte(c))
+	}
+	return out, other <= 0x7F
 }
 
 // stale is the columns of clusters that no cell has any more.

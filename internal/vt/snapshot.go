@@ -5,17 +5,25 @@ import (
 	"strconv"
 )
 
+// Bounds on what is drawn, in bytes. Ordinary output is far from them.
+const (
+	snapshotBack  = 4 << 20   // the scrollback of a snapshot
+	snapshotLinks = 8 << 20   // the addresses of links in one
+	screenLinks   = 256 << 10 // in a redraw of the screen, or in lines
+)
+
 // Snapshot is what makes a fresh xterm.js of the same size equal to the terminal:
 // a full reset, up to lines lines of the scrollback, both screens, the cursor,
 // modes, colours, titles and the rest. It is of the moment before an unfinished
-// sequence (Unfinished).
+// sequence (Unfinished). Of a scrollback that takes more than 4 MiB to draw the newest
+// part comes.
 func (t *Terminal) Snapshot(lines int) []byte {
 	t.endRun()
-	p := &painter{t: t}
+	p := &painter{t: t, links: snapshotLinks}
 	p.text("\x18\x1b[20l\x1bc")
 	p.colours()
 	p.titles()
-	back := min(max(lines, 0), t.normal.base())
+	back := t.normal.back.fitting(max(lines, 0), snapshotBack, p.size)
 	all := t.normal.back.lines(t.normal.base()-back, t.normal.base(), t.styles)
 	p.lines(append(all, t.normal.rows[:t.rows]...), 0)
 	if t.b == t.normal && t.alt.saved != (savedCursor{}) {
@@ -31,6 +39,7 @@ func (t *Terminal) Snapshot(lines int) []byte {
 		p.buffer(t.alt, false)
 	}
 	p.state()
+	t.tidy()
 	return p.out
 }
 
@@ -38,7 +47,7 @@ func (t *Terminal) Snapshot(lines int) []byte {
 // and all state, without a reset and without scrollback.
 func (t *Terminal) Screen() []byte {
 	t.endRun()
-	p := &painter{t: t}
+	p := &painter{t: t, links: screenLinks}
 	p.text("\x18\x1b[20l\x1b[0m\x1b]8;;\x1b\\\x1b[?47l\x1b[!p\x1b[?1000l\x1b[?1006l")
 	p.colours()
 	p.titles()
@@ -89,7 +98,7 @@ func (p *painter) buffer(b *buffer, always bool) {
 			}
 		}
 	}
-	if always || b.saved.x != 0 || b.saved.y > b.base() || b.saved.fg|b.saved.bg != 0 || b.saved.charset != nil {
+	if always || b.saved.x != 0 || b.saved.y >= max(b.base(), 1) || b.saved.fg|b.saved.bg != 0 || b.saved.charset != nil {
 		p.saved(b)
 	}
 	if b.top != 0 || b.bottom != p.t.rows-1 {
@@ -116,7 +125,11 @@ func (p *painter) saved(b *buffer) {
 	}
 	p.style(st)
 	p.designate(0, s.charset)
-	p.text("\x1b7")
+	if s.bg&extended != 0 && st.bg&extended == 0 { // a link was in force, which does not matter
+		p.text("\x1b]8;;x\x1b\\\x1b7\x1b]8;;\x1b\\")
+	} else {
+		p.text("\x1b7")
+	}
 	p.designate(0, nil)
 }
 
@@ -139,7 +152,7 @@ func charsetName(c *charset) byte {
 func (p *painter) state() {
 	t := p.t
 	p.charsets()
-	if t.charset != t.charsets[t.level] {
+	if t.charset != t.charsets[t.level] && t.charset == t.b.saved.charset { // else nothing brings it
 		p.text("\x1b8")
 		p.last.fg = 1 // what ESC 8 brought is not the style that was in force
 	}
@@ -149,12 +162,12 @@ func (p *painter) state() {
 	} else {
 		p.text("\x1b[?25h")
 	}
+	if t.newLine {
+		p.text("\x1b[20h")
+	}
 	p.cursor()
 	if t.modes.insert {
 		p.text("\x1b[4h")
-	}
-	if t.newLine {
-		p.text("\x1b[20h")
 	}
 }
 
@@ -207,13 +220,13 @@ func (p *painter) cursor() {
 	if start >= 0 {
 		again = l.text(start)
 	}
-	attr := t.attr
-	if attr.bg&extended == 0 {
-		attr.link, attr.ext = 0, 0 // DECRC can leave some that do not count
+	attr := t.attr.seen()
+	if attr.fg&underline == 0 { // the colour of an underline that may come
+		attr.ext |= t.attr.ext & (colourMask | rgbMask)
 	}
 	style := p.shown(l.cells[max(start, 0)])
 	switch {
-	case again != "" && start+t.parser.joint.width() == b.x && l.cells[start].style() == t.attrID && t.rejoins(again):
+	case t.rejoinable():
 		p.at(start, y)
 		p.style(attr)
 		p.print(again)
@@ -258,6 +271,18 @@ func (t *Terminal) typed(text string) (string, bool) {
 		return "", false
 	}
 	return string(out), true
+}
+
+// rejoinable says whether what can be joined to is before the cursor, and can be
+// printed once more.
+func (t *Terminal) rejoinable() bool {
+	b := t.b
+	l := b.row()
+	start := b.x - 1
+	if start > 0 && l.cells[start].stub() {
+		start--
+	}
+	return start >= 0 && l.text(start) != "" && start+t.parser.joint.width() == b.x && l.cells[start].style() == t.attrID && t.rejoins(l.text(start))
 }
 
 // rejoins says whether printing text again leads to the joint that there is, in a

@@ -9,7 +9,11 @@ const (
 	strBad
 )
 
-const identDECRQSS = '$'<<8 | 'q'
+const (
+	identDECRQSS   = '$'<<8 | 'q'
+	identXTGETTCAP = '+'<<8 | 'q'
+	identXTGETXRES = '+'<<8 | 'Q'
+)
 
 // str is the string of an OSC or DCS.
 type str struct {
@@ -46,17 +50,13 @@ func (s *str) put(code rune) {
 	}
 }
 
-// asks says whether the string can be that of a query.
+// asks says whether the string, as far as it came, can be that of a query.
 func (s *str) asks() bool {
-	if s.state == strBad {
-		return false
-	}
-	if s.state == strID {
+	switch s.state {
+	case strID:
 		return true
-	}
-	switch s.id {
-	case 4, 10, 11, 12, 52:
-		return true
+	case strText:
+		return mayAsk(s.id, string(s.text[:min(len(s.text), maxText)]))
 	}
 	return false
 }
@@ -73,7 +73,10 @@ func (t *Terminal) stringStep(do byte, code rune, next byte) byte {
 	case doOSCPut, doPut:
 		p.str.put(code)
 	case doOSCEnd, doUnhook:
-		if code != 0x18 && code != 0x1A && !p.str.over && !p.overlong {
+		switch {
+		case p.str.over: // nothing looked at its end
+			p.query = p.query || p.mayAsk()
+		case code != 0x18 && code != 0x1A && !p.overlong:
 			t.stringEnd(do)
 		}
 		p.str.abort()
@@ -90,9 +93,12 @@ func (t *Terminal) stringEnd(do byte) {
 	p := &t.parser
 	text := strings.ToValidUTF8(string(p.str.text), "")
 	if do == doUnhook {
-		if p.collect<<8|uint32(p.str.final) == identDECRQSS {
+		switch p.collect<<8 | uint32(p.str.final) {
+		case identDECRQSS:
 			p.query = true
 			t.statusString(text)
+		case identXTGETTCAP, identXTGETXRES:
+			p.query = true
 		}
 		return
 	}

@@ -1,5 +1,7 @@
 package vt
 
+import "math/rand/v2"
+
 // style is all that a cell has besides its text. The layout is xterm.js's own, so
 // that the two can be compared bit by bit.
 //
@@ -92,19 +94,22 @@ const stylesStart = 4096
 // styles numbers the styles in use. 0 is the default.
 type styles struct {
 	all   []style
-	index map[style]uint32
-	limit int // at so many, find the unused
-	// recent are numbers given lately: looking into the map takes longer.
-	recent [recentStyles]struct {
-		style  style
-		number uint32 // 0: none
-	}
+	slots []uint32 // numbers by the hash of their style, or the next free place; 0: empty
+	shift int      // of a 64-bit hash, to have as many bits as there are slots
+	limit int      // at so many, find the unused
 }
 
-const recentStyles = 256
+// slotBits is for how many slots there are at first, a power of two.
+const slotBits = 6
 
 func newStyles() *styles {
-	return &styles{all: []style{{}}, index: map[style]uint32{{}: 0}, limit: stylesStart}
+	s := &styles{limit: stylesStart}
+	s.clear()
+	return s
+}
+
+func (s *styles) clear() {
+	s.all, s.slots, s.shift = []style{{}}, make([]uint32, 1<<slotBits), 64-slotBits
 }
 
 func (s *styles) of(c cell) style { return s.all[c.style()] }
@@ -115,22 +120,44 @@ func (s *styles) number(st style) uint32 {
 	if st == (style{}) {
 		return 0
 	}
-	recent := &s.recent[(st.fg^st.bg*31^st.ext*17^st.fg>>16^st.bg>>11)%recentStyles]
-	if recent.number != 0 && recent.style == st {
-		return recent.number
+	slot := s.slot(st)
+	if *slot == 0 {
+		if 2*len(s.all) >= len(s.slots) {
+			s.grow()
+			slot = s.slot(st)
+		}
+		*slot = uint32(len(s.all))
+		s.all = append(s.all, st)
 	}
-	recent.style, recent.number = st, s.find(st)
-	return recent.number
+	return *slot
 }
 
-func (s *styles) find(st style) uint32 {
-	n, ok := s.index[st]
-	if !ok {
-		n = uint32(len(s.all))
-		s.all = append(s.all, st)
-		s.index[st] = n
+// styleSeeds hash by multiplication, twice, of which the high bits depend on all.
+// They are odd and of chance: nobody can write styles that all have one place.
+var styleSeeds = [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}
+
+func (s style) hash() uint64 {
+	h := (uint64(s.fg)<<32|uint64(s.bg))*styleSeeds[0] ^ (uint64(s.ext)<<32|uint64(s.link))*styleSeeds[1]
+	return (h ^ h>>32) * styleSeeds[0]
+}
+
+// slot is where the number of a style is, or has its place. Half of the slots at
+// least are empty.
+func (s *styles) slot(st style) *uint32 {
+	for i := st.hash() >> s.shift; ; i++ {
+		slot := &s.slots[i&uint64(len(s.slots)-1)]
+		if n := *slot; n == 0 || s.all[n] == st {
+			return slot
+		}
 	}
-	return n
+}
+
+func (s *styles) grow() {
+	s.slots = make([]uint32, 2*len(s.slots))
+	s.shift--
+	for n, st := range s.all[1:] {
+		*s.slot(st) = uint32(n + 1)
+	}
 }
 
 func (s *styles) full() bool { return len(s.all) > s.limit }
@@ -138,8 +165,7 @@ func (s *styles) full() bool { return len(s.all) > s.limit }
 // collect keeps only the styles of these lines.
 func (s *styles) collect(lines func(each func(*line))) {
 	old := s.all
-	s.all, s.index = []style{{}}, map[style]uint32{{}: 0}
-	clear(s.recent[:])
+	s.clear()
 	lines(func(l *line) {
 		for i, c := range l.cells {
 			if n := c.style(); n != 0 {

@@ -16,6 +16,8 @@ const (
 	dcsIgnore
 	dcsIntermediate
 	dcsPassthrough
+	apcEntry
+	graphicsString // an APC of kitty's graphics protocol; as an ignored one
 	states
 )
 
@@ -64,7 +66,8 @@ func makeTable() (t [states][above + 1]byte) {
 		add(s, 0x98, 0x98, doIgnore, ignoredString)
 		add(s, 0x9B, 0x9B, doClear, csiEntry)
 		add(s, 0x9D, 0x9D, doOSCStart, oscString)
-		add(s, 0x9E, 0x9F, doIgnore, ignoredString)
+		add(s, 0x9E, 0x9E, doIgnore, ignoredString)
+		add(s, 0x9F, 0x9F, doIgnore, apcEntry)
 	}
 	controls(ground, doExecute)
 	add(ground, 0x20, 0x7E, doPrint, ground)
@@ -91,7 +94,8 @@ func tableEscape(add adder, controls controls) {
 	add(escape, 'X', 'X', doIgnore, ignoredString)
 	add(escape, '[', '[', doClear, csiEntry)
 	add(escape, ']', ']', doOSCStart, oscString)
-	add(escape, '^', '_', doIgnore, ignoredString)
+	add(escape, '^', '^', doIgnore, ignoredString)
+	add(escape, '_', '_', doIgnore, apcEntry)
 }
 
 func tableCSI(add adder, controls controls) {
@@ -113,8 +117,13 @@ func tableCSI(add adder, controls controls) {
 }
 
 func tableStrings(add adder, controls controls) {
-	controls(ignoredString, doIgnore)
+	for _, s := range []int{ignoredString, apcEntry, graphicsString} {
+		controls(s, doIgnore)
+	}
 	add(ignoredString, 0x20, 0x7F, doIgnore, ignoredString)
+	add(apcEntry, 0x20, 0x7F, doIgnore, ignoredString)
+	add(apcEntry, 'G', 'G', doIgnore, graphicsString)
+	add(graphicsString, 0x20, 0x7F, doIgnore, graphicsString)
 
 	controls(oscString, doIgnore)
 	add(oscString, 0x20, 0x7F, doOSCPut, oscString)

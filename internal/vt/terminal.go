@@ -3,7 +3,7 @@ package vt
 import "image/color"
 
 // Options say what a terminal is like and whom it tells what. The functions are
-// called within Write and Filter, and must not call the terminal.
+// called within Write and Filter, and must call nothing of the terminal but Position.
 type Options struct {
 	Scrollback int // lines kept above the screen; 0: 10,000, negative: none
 
@@ -25,12 +25,13 @@ type Theme struct {
 const (
 	MinCols, MinRows = 2, 1 // as xterm.js
 	MaxCols, MaxRows = 4096, 4096
+	MaxCells         = 1 << 19 // columns times rows
 
 	defaultScrollback = 10_000
 	maxCluster        = 256      // bytes of one cell's text
 	maxPayload        = 64 << 10 // of an OSC or DCS that is read; a longer one is passed over
 	maxText           = 4096     // bytes of a title, a link and the like
-	maxRepeat         = 1 << 16  // of REP
+	maxRepeat         = 8192     // characters that REP prints, on a screen of fewer cells
 )
 
 // Mouse protocols and encodings.
@@ -79,6 +80,7 @@ type Terminal struct {
 	attr    style  // of what is printed next
 	attrID  uint32 // its number
 	eraseID uint32 // of attr.erased()
+	erased  uint32 // its bg
 
 	modes    modes
 	hidden   bool // the cursor
@@ -93,6 +95,7 @@ type Terminal struct {
 
 	title, icon string
 	colours     colours
+	notice      notice
 
 	parser parser
 }
@@ -102,11 +105,17 @@ func New(cols, rows int, o Options) *Terminal {
 	if o.Scrollback == 0 {
 		o.Scrollback = defaultScrollback
 	}
-	t := &Terminal{o: o, cols: min(max(cols, MinCols), MaxCols), rows: min(max(rows, MinRows), MaxRows),
-		styles: newStyles(), theme: defaultTheme}
+	t := &Terminal{o: o, styles: newStyles(), theme: defaultTheme}
+	t.cols, t.rows = within(cols, rows)
 	t.makeBuffers()
 	t.parser.reset()
 	return t
+}
+
+// within brings a size within the limits: of one with too many cells rows go.
+func within(cols, rows int) (int, int) {
+	cols = min(max(cols, MinCols), MaxCols)
+	return cols, min(max(rows, MinRows), MaxRows, MaxCells/cols)
 }
 
 // SetTheme says what colour queries are answered with.
@@ -151,7 +160,12 @@ func (t *Terminal) reset() {
 	t.parser.reset()
 	t.attr = style{}
 	t.restyle()
-	t.makeBuffers()
+	for _, b := range []*buffer{t.normal, t.alt} {
+		b.clear(t.cols, t.rows)
+		b.saved = savedCursor{}
+	}
+	t.b = t.normal
+	t.b.fill(t.cols, t.rows, blank(0))
 	t.resetCharsets()
 	t.modes = modes{}
 	t.mouse, t.encoding = mouseNone, mouseDefault
@@ -163,7 +177,9 @@ func (t *Terminal) restyle() {
 		t.collectStyles()
 	}
 	t.attrID = t.styles.number(t.attr)
-	t.eraseID = t.styles.number(t.attr.erased())
+	if erased := t.attr.erased(); erased.bg != t.erased {
+		t.erased, t.eraseID = erased.bg, t.styles.number(erased)
+	}
 }
 
 // collectStyles forgets the styles that no cell has any more.

@@ -6,11 +6,11 @@ import "strings"
 func (t *Terminal) CursorVisible() bool { return !t.hidden }
 
 // Lines is what a person sees, one text for each row, without the spaces at its
-// end, and before it up to back rows of the scrollback.
+// end, and before it up to back rows of the scrollback: no more than 4 MiB of them.
 func (t *Terminal) Lines(back int) []string {
-	return t.each(back, func(l *line) string {
+	return t.each(back, func(style, style) int { return 0 }, func(l *line) string {
 		var b strings.Builder
-		for i := range l.trimmed() {
+		for i := range l.cells[:l.shown()] {
 			b.WriteString(l.seen(i))
 		}
 		return strings.TrimRight(b.String(), " ")
@@ -20,9 +20,10 @@ func (t *Terminal) Lines(back int) []string {
 // Painted is Lines with the sequences that give each row its colours and links.
 // Each begins and ends in plain style.
 func (t *Terminal) Painted(back int) []string {
-	return t.each(back, func(l *line) string {
-		p := painter{t: t}
-		for i := range l.trimmed() {
+	p := painter{t: t, links: screenLinks}
+	return t.each(back, p.size, func(l *line) string {
+		p.out, p.joint = p.out[:0], 0
+		for i := range l.cells[:l.shown()] {
 			if s := l.seen(i); s != "" {
 				p.style(p.shown(l.cells[i]))
 				p.print(s)
@@ -33,16 +34,66 @@ func (t *Terminal) Painted(back int) []string {
 	})
 }
 
-func (t *Terminal) each(back int, text func(*line) string) []string {
+// each makes texts of lines, the newest first. size is what changes of style take.
+func (t *Terminal) each(back int, size func(from, to style) int, text func(*line) string) []string {
 	t.endRun()
-	back = min(max(back, 0), t.b.base())
-	all := append(t.b.back.lines(t.b.base()-back, t.b.base(), t.styles), t.b.rows[:t.rows]...)
+	b := t.b
+	back = b.back.fitting(max(back, 0), snapshotBack, size)
+	all := append(b.back.lines(b.base()-back, b.base(), t.styles), b.rows[:t.rows]...)
 	out := make([]string, len(all))
-	for i, l := range all {
-		out[i] = text(l)
+	for i := len(all) - 1; i >= 0; i-- {
+		out[i] = text(all[i])
 	}
+	t.tidy()
 	return out
 }
+
+// History draws the normal screen's scrollback and what stands on it, on a fresh
+// terminal of the same size: at most limit bytes of the newest lines. Nothing of it
+// has an effect but what is seen: there are no modes, titles or links.
+func (t *Terminal) History(limit int) []byte {
+	t.endRun()
+	b := t.normal
+	rows := b.rows[:t.rows]
+	for len(rows) > 0 && rows[len(rows)-1].trimmed() == 0 {
+		rows = rows[:len(rows)-1]
+	}
+	p := painter{t: t, plain: true}
+	back := b.back.fitting(b.base(), limit, func(from, to style) int {
+		from.link, to.link = 0, 0
+		return p.size(from, to)
+	})
+	all := append(b.back.lines(b.base()-back, b.base(), t.styles), rows...)
+	for len(all) > 0 {
+		first := *all[0] // with it drawing begins, whether or not it goes on with another
+		first.wrapped = false
+		all[0] = &first
+		p.out, p.last, p.joint = p.out[:0], style{}, 0
+		p.lines(all, 0)
+		p.style(style{})
+		if over := len(p.out) - limit; over <= 0 {
+			break
+		} else {
+			all = all[max(1, len(all)*over/len(p.out)):]
+		}
+	}
+	t.tidy()
+	if len(all) == 0 {
+		return nil
+	}
+	return p.out
+}
+
+// tidy forgets the styles that the scrollback alone has, after it was unpacked.
+func (t *Terminal) tidy() {
+	if t.styles.full() {
+		t.collectStyles()
+	}
+}
+
+// shown is how many columns have text; a resize may have left half of a wide character
+// in the last one.
+func (l *line) shown() int { return min(l.trimmed(), len(l.cells)) }
 
 // seen is what stands in a cell: a space where there is nothing, "" in the second
 // half of a wide character.

@@ -169,7 +169,8 @@ func (r *Req) UnmarshalJSON(b []byte) error {
 }
 
 const (
-	maxCells   = 4096 // columns or rows; beyond that a size is a mistake or an attack
+	maxSide    = 4096    // columns or rows; beyond that a size is a mistake or an attack
+	maxCells   = 1 << 19 // columns times rows
 	maxNameLen = 64
 	maxTabRef  = 64
 	maxArgv    = 256
@@ -344,8 +345,8 @@ func checkLen(what, s string, most int) error {
 
 // CheckSize says whether a terminal can have so many columns and rows.
 func CheckSize(cols, rows int) error {
-	if cols < 1 || rows < 1 || cols > maxCells || rows > maxCells {
-		return fmt.Errorf("cols and rows must be 1–%d", maxCells)
+	if cols < 1 || rows < 1 || cols > maxSide || rows > maxSide || cols*rows > maxCells {
+		return fmt.Errorf("cols and rows must be 1–%d, and %d cells at most", maxSide, maxCells)
 	}
 	return nil
 }

@@ -4,7 +4,7 @@
 if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	unset STAITHE_SHELL ENV
 	set +o posix
-	shopt -u inherit_errexit 2>/dev/null
+	shopt -u inherit_errexit 2>/dev/null || :
 	if [[ -n ${STAITHE_HISTFILE-} ]]; then # posix mode would have another
 		unset STAITHE_HISTFILE
 		export -n HISTFILE
@@ -14,26 +14,14 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 		export ENV
 		unset STAITHE_ENV
 	fi
-	if shopt -q login_shell; then
-		[[ -r /etc/profile ]] && . /etc/profile
-		for __staithe in ~/.bash_profile ~/.bash_login ~/.profile; do
-			if [[ -r $__staithe ]]; then
-				. "$__staithe"
-				break
-			fi
-		done
-		unset __staithe
-	else
-		[[ -r /etc/bash.bashrc ]] && . /etc/bash.bashrc
-		[[ -r ~/.bashrc ]] && . ~/.bashrc
-	fi
 
+	# Before the person's files: set -a there would export these functions.
 	__staithe_folder() {
-		local c i out=$PWD LC_ALL=C
-		if [[ $PWD == *[!A-Za-z0-9/._~-]* ]]; then
+		local c i dir=${PWD-} out=${PWD-} LC_ALL=C
+		if [[ $dir == *[!A-Za-z0-9/._~-]* ]]; then
 			out=
-			for ((i = 0; i < ${#PWD}; i++)); do
-				c=${PWD:i:1}
+			for ((i = 0; i < ${#dir}; i++)); do
+				c=${dir:i:1}
 				if [[ $c != [A-Za-z0-9/._~-] ]]; then
 					printf -v c '%02X' "'$c"
 					c=%${c: -2} # a byte of 0x80 or more is negative
@@ -41,7 +29,7 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 				out+=$c
 			done
 		fi
-		printf '\e]7;file://%s%s\a' "$HOSTNAME" "$out"
+		printf '\e]7;file://%s%s\a' "${HOSTNAME-}" "$out"
 	}
 
 	# First of all that is done before a prompt: it sees how the command ended.
@@ -52,22 +40,80 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 		return "$status"
 	}
 
-	# Last of all: others have made the prompt what it is.
-	__staithe_marked() {
-		[[ $PS1 == *'133;A'* ]] || PS1='\[\e]133;A\a\]'$PS1'\[\e]133;B\a\]'
-		[[ ${PS0-} == *__staithe_begins* ]] || PS0='$(__staithe_begins)'${PS0-}
+	# Last of all: history is as the command will find it. PS1 is the person's, and may
+	# be exported: the prompt's mark is not put into it. A profile with set -a, or a
+	# command, may have exported the others.
+	__staithe_prompts() {
+		local begins='${__staithe_history+$(__staithe_begins)}'
+		if shopt -q promptvars; then
+			[[ ${PS0-} == *"$begins"* ]] || PS0=$begins${PS0-}
+		elif [[ ${PS0-} == *"$begins"* ]]; then # it would be printed
+			PS0=${PS0/"$begins"/}
+		fi
+		__staithe_history=$(__staithe_newest)
+		export -n PROMPT_COMMAND PS0 __staithe_history
+		printf '\e]133;A\a'
+	}
+
+	# The history's last line without its time. Where the time's form is readonly the
+	# line cannot be told from it.
+	__staithe_newest() {
+		if [[ -z ${HISTTIMEFORMAT-} ]]; then
+			builtin history 1
+		elif [[ ! $(declare -p HISTTIMEFORMAT) =~ ^declare\ -[^\ ]*r ]]; then
+			HISTTIMEFORMAT= builtin history 1
+		fi
+	}
+
+	# Whether a command that changes nothing in the history is the newest there again,
+	# not one that is kept out.
+	__staithe_repeats() {
+		local control=:${HISTCONTROL-}:
+		[[ -o history && -z ${HISTIGNORE-} && $control == *:@(ignoredups|erasedups):* &&
+			$control != *:@(ignorespace|ignoreboth):* ]]
 	}
 
 	__staithe_begins() {
 		local line
-		line=$(HISTTIMEFORMAT= builtin history 1)
-		[[ $line =~ ^[[:space:]]*[0-9]+\*?[[:space:]]+(.*)$ ]] && line=${BASH_REMATCH[1]}
-		printf '\e]133;C;cmdline=%q\a' "${line:0:1000}"
+		line=$(__staithe_newest)
+		if [[ $line == "$__staithe_history" ]] && ! __staithe_repeats; then
+			line=
+		fi
+		if [[ $line =~ ^[[:space:]]*[0-9]+\*?[[:space:]]+(.+)$ ]]; then
+			printf '\e]133;C;cmdline=%q\a' "${BASH_REMATCH[1]:0:1000}"
+		else
+			printf '\e]133;C\a'
+		fi
 	}
 
-	if [[ ${PROMPT_COMMAND@a} == *a* ]]; then
-		PROMPT_COMMAND=(__staithe_ended "${PROMPT_COMMAND[@]}" __staithe_marked)
+	# Where these set -e, how a file ends is no reason to end the shell.
+	if shopt -q login_shell; then
+		[[ -r /etc/profile ]] && . /etc/profile || :
+		for __staithe in ~/.bash_profile ~/.bash_login ~/.profile; do
+			if [[ -r $__staithe ]]; then
+				. "$__staithe" || :
+				break
+			fi
+		done
+		unset __staithe
 	else
-		PROMPT_COMMAND="__staithe_ended${PROMPT_COMMAND:+;$PROMPT_COMMAND}"$'\n__staithe_marked'
+		[[ -r /etc/bash.bashrc ]] && . /etc/bash.bashrc || :
+		[[ -r ~/.bashrc ]] && . ~/.bashrc || :
 	fi
+
+	# A shell that gets this from the environment all the same has no such functions. The
+	# status of && ends no shell with set -e.
+	__staithe_history=
+	__staithe_first='case ${__staithe_history+x} in x) __staithe_ended && :; esac'
+	__staithe_last='case ${__staithe_history+x} in x) __staithe_prompts; esac'
+	__staithe=$(declare -p PROMPT_COMMAND 2>&1)
+	if [[ $__staithe =~ ^declare\ -[^\ ]*r ]]; then
+		: # what is readonly stays as it is
+	elif [[ $__staithe =~ ^declare\ -[^\ ]*a ]]; then
+		PROMPT_COMMAND=("$__staithe_first" "${PROMPT_COMMAND[@]}" "$__staithe_last")
+	else
+		PROMPT_COMMAND=$__staithe_first$'\n'${PROMPT_COMMAND-}$'\n'$__staithe_last
+	fi
+	unset __staithe __staithe_first __staithe_last
+	export -n PROMPT_COMMAND __staithe_history
 fi

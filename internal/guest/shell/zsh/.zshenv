@@ -6,7 +6,7 @@ if [[ -n ${STAITHE_ZDOTDIR+x} ]]; then
 else
 	unset ZDOTDIR
 fi
-[[ -r ${ZDOTDIR:-$HOME}/.zshenv ]] && source "${ZDOTDIR:-$HOME}/.zshenv"
+# Before the person's files, whose options may change how this is read.
 if [[ -o interactive ]]; then
 	__staithe_escaped() {
 		emulate -L zsh -o no_multibyte
@@ -20,14 +20,31 @@ if [[ -o interactive ]]; then
 		done
 		print -rn -- $out
 	}
+	# PS1 is the person's, and may be exported: the prompt's mark is not put into it.
 	__staithe_precmd() {
 		local ended=$?
-		print -rn -- $'\e]133;D;'$ended$'\a\e]7;file://'$HOST"$(__staithe_escaped $PWD)"$'\a'
-		[[ $PS1 == *'133;A'* ]] || PS1=$'%{\e]133;A\a%}'$PS1$'%{\e]133;B\a%}'
-		return $ended
+		emulate -L zsh
+		__staithe_hooks
+		print -rn -- $'\e]133;D;'"$ended"$'\a\e]7;file://'"$HOST$(__staithe_escaped "$PWD")"$'\a\e]133;A\a'
 	}
-	__staithe_preexec() { print -rn -- $'\e]133;C;cmdline_url='"$(__staithe_escaped ${1[1,1000]})"$'\a' }
-	typeset -ga precmd_functions preexec_functions
-	precmd_functions+=(__staithe_precmd)
-	preexec_functions+=(__staithe_preexec)
+	__staithe_preexec() {
+		emulate -L zsh
+		__staithe_hooks
+		print -rn -- $'\e]133;C;cmdline_url='"$(__staithe_escaped "${1[1,1000]}")"$'\a'
+	}
+	# Each of the two puts the other back where the person's lists are set anew.
+	__staithe_hooks() {
+		typeset -ga precmd_functions preexec_functions
+		(( ${precmd_functions[(Ie)__staithe_precmd]} )) || precmd_functions=(__staithe_precmd $precmd_functions)
+		(( ${preexec_functions[(Ie)__staithe_preexec]} )) || preexec_functions+=(__staithe_preexec)
+	}
+	# Before the first prompt, which is when the person's last file is read.
+	__staithe_first() {
+		emulate -L zsh
+		unfunction __staithe_first
+		__staithe_precmd
+	}
+	sched +0 __staithe_first 2>/dev/null || precmd_functions+=(__staithe_first)
 fi
+# Where it sets err_exit, how it ends is no reason to end the shell.
+[[ -r ${ZDOTDIR:-$HOME}/.zshenv ]] && source "${ZDOTDIR:-$HOME}/.zshenv" || :

@@ -7,16 +7,14 @@ else
     set -e XDG_DATA_DIRS
 end
 if status is-interactive; and string match -qr '^[0-3]\.' -- $version
-    function __staithe_folder --on-variable PWD
-        printf '\e]7;file://%s%s\a' $hostname (string escape --style=url -- $PWD)
-    end
+    # The folder with the prompt, not with PWD: a cd may have its output in a file.
     function __staithe_prompt --on-event fish_prompt
-        printf '\e]133;A\a'
-        set -q __staithe_told; or __staithe_folder
-        set -g __staithe_told
+        printf '\e]7;file://%s%s\a\e]133;A\a' $hostname (string escape --style=url -- "$PWD")
     end
     function __staithe_begins --on-event fish_preexec
-        printf '\e]133;C;cmdline_url=%s\a' (string escape --style=url -- (string sub -l 1000 -- "$argv"))
+        # Collected, as its lines would each be a command.
+        set -l line (string sub -l 1000 -- "$argv" | string collect)
+        printf '\e]133;C;cmdline_url=%s\a' (string escape --style=url -- "$line")
     end
     function __staithe_ended --on-event fish_postexec
         printf '\e]133;D;%s\a' $status
