@@ -213,6 +213,7 @@ func (s *Whole) open(name string) (*restic.Repo, error) {
 
 // newest is the newest snapshot of a repository, or the one that is asked for.
 func newest(ctx context.Context, r *restic.Repo, asked string) (restic.Snapshot, error) {
+	_ = r.FindQuick(ctx) // else each step takes longer; what is wrong shows in the next
 	list, err := r.Snapshots(ctx)
 	if err != nil {
 		return restic.Snapshot{}, err

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -239,4 +240,10 @@ func (b *bench) plain(args ...string) string {
 		b.t.Fatalf("restic %v: %v: %s", args, err, out)
 	}
 	return string(out)
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails
+	return b
 }

@@ -1,8 +1,6 @@
 package backup
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +22,7 @@ func Key(data string) (string, error) {
 	file := filepath.Join(data, KeyFile)
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		key := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
+		key := restic.NewKey()
 		if err := writeWhole(file, []byte(key+"\n")); err != nil {
 			return "", fmt.Errorf("make the backup key: %w", err)
 		}
@@ -38,12 +36,6 @@ func Key(data string) (string, error) {
 		return "", station.Errorf(station.ErrInvalid, "bad_backup_key", "%s is empty; put the backup key back into it, or, if there are no backups, remove it.", file)
 	}
 	return key, nil
-}
-
-func random(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b) // never fails
-	return b
 }
 
 // writeWhole writes a private file so that it is whole or not there.
@@ -70,7 +62,7 @@ type RepoOptions struct {
 func Repo(o RepoOptions, id station.ID) (*restic.Repo, error) {
 	work := filepath.Join(o.Data, workDir, string(id))
 	r := restic.Options{Program: o.Program, Launcher: o.Launcher, Key: o.Key, Host: o.Host, Bucket: o.Bucket,
-		Cache: filepath.Join(work, "cache"), Lock: filepath.Join(work, "lock")}
+		Cache: filepath.Join(work, "cache"), Lock: filepath.Join(work, "lock"), Hint: filepath.Join(work, "key-hint")}
 	if o.Bucket.Name != "" {
 		r.Fresh = filepath.Join(work, "verify-cache")
 		r.Path = "server"

@@ -65,6 +65,9 @@ func (u *unit) snapshot(run context.Context) {
 	for _, w := range wishes {
 		w.done <- result{sn, err}
 	}
+	if err == nil {
+		u.quicken(ctx) // after what somebody may wait for
+	}
 }
 
 // putOff takes in that a run was cut off for others: it is made again, in the
@@ -121,7 +124,7 @@ func (u *unit) make(ctx context.Context, begin time.Time, tags []string) (statio
 	sn := station.Snapshot{ID: sum.ID, At: begin, Files: sum.Files, Bytes: sum.Bytes, Added: sum.Added, Changed: sum.New + sum.Changed, Tags: tags}
 	u.saysBusy("verify")
 	u.progressed()
-	verr := u.verify(ctx, parent, sum.ID)
+	verr := u.verify(ctx, p.folder, parent, sum.ID)
 	if verr == nil {
 		sn.Verified = time.Now()
 	}
@@ -160,8 +163,7 @@ func (u *unit) store(ctx context.Context, begin time.Time, tags []string, p prep
 			err = try()
 		}
 	case restic.CodeNoRepository:
-		u.vanished()
-		if err = u.repo.Init(ctx); err == nil {
+		if err = u.begin(ctx); err == nil {
 			err = try()
 		}
 	}
@@ -222,8 +224,7 @@ func (u *unit) compare(ctx context.Context) error {
 	})
 	switch {
 	case restic.CodeOf(err) == restic.CodeNoRepository:
-		u.vanished()
-		if err := u.repo.Init(ctx); err != nil {
+		if err := u.begin(ctx); err != nil {
 			return err
 		}
 	case err != nil:
@@ -235,6 +236,29 @@ func (u *unit) compare(ctx context.Context) error {
 	u.compared = true
 	u.mu.Unlock()
 	return nil
+}
+
+// begin makes the repository, in place of one that is gone or for the first time.
+func (u *unit) begin(ctx context.Context) error {
+	u.vanished()
+	u.quick = false
+	return u.repo.Init(ctx)
+}
+
+// quicken has the next runs cost less, once. Without it they do the same.
+func (u *unit) quicken(ctx context.Context) {
+	if u.quick {
+		return
+	}
+	short, cancel := context.WithTimeoutCause(ctx, time.Minute, errStalled) // others wait for the slot
+	defer cancel()
+	err := u.repo.Quicken(short)
+	if ctx.Err() != nil {
+		return
+	}
+	if u.quick = true; err != nil {
+		u.log.Warn("no cheap key file; each step of a snapshot costs half a second of processor time more", "error", err)
+	}
 }
 
 // vanished takes in that there is no repository.

@@ -87,7 +87,15 @@ func (u *unit) tidyLater() {
 func (u *unit) forget(run, yielding context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(yielding, u.e.t.Stalled, errStalled)
 	defer cancel()
-	var err error
+	// The repository may have one that the record has not: restic made it, and was
+	// cut off before it said so.
+	err := u.list(ctx)
+	u.mu.Lock()
+	waits := !u.newestVerified()
+	u.mu.Unlock()
+	if err != nil || waits {
+		return err
+	}
 	if ids := u.unproved(); len(ids) > 0 {
 		err = u.locked(ctx, func() error { return u.repo.ForgetThese(ctx, ids) })
 	}
@@ -214,14 +222,19 @@ func (u *unit) scrub(run context.Context) {
 		return
 	}
 	u.e.work.Go(func() {
-		defer u.e.scrubs.leave()
-		u.turn.RLock()
-		defer u.turn.RUnlock()
-		ctx, cancel := context.WithTimeoutCause(run, scrubMost, errStalled)
-		defer cancel()
-		u.scrubbed(u.repo.Check(ctx, part), part == wholly, run.Err() != nil)
+		err := u.check(run, part)
+		u.e.scrubs.leave() // before it can be due again
+		u.scrubbed(err, part == wholly, run.Err() != nil)
 		u.nudge()
 	})
+}
+
+func (u *unit) check(run context.Context, part string) error {
+	u.turn.RLock()
+	defer u.turn.RUnlock()
+	ctx, cancel := context.WithTimeoutCause(run, scrubMost, errStalled)
+	defer cancel()
+	return u.repo.Check(ctx, part)
 }
 
 // scrubbed takes in what a look at the repository found.

@@ -243,6 +243,33 @@ func TestUnprovedIsForgotten(t *testing.T) {
 	}
 }
 
+// A killed server may leave a snapshot that was not read back. The policy would keep
+// it as its hour's, and remove the one before it that counts: it waits for the next.
+func TestNothingIsForgottenForWhatDoesNotCount(t *testing.T) {
+	now := time.Now()
+	u := &unit{e: &Engine{t: Timing{}.withDefaults()}}
+	u.rec.Forgotten, u.rec.Pruned = u.e.t.Forget, now
+	second := now.Truncate(time.Second)
+	good, left := station.Snapshot{ID: "a", At: second.Add(1), Verified: now}, station.Snapshot{ID: "b", At: second.Add(-time.Second)}
+	same, later := station.Snapshot{ID: "c", At: second}, station.Snapshot{ID: "d", At: second.Add(time.Second)}
+	for _, c := range []struct {
+		compared bool
+		list     []station.Snapshot
+		due      bool
+	}{
+		{false, []station.Snapshot{good}, false}, // it may have made one that the record has not
+		{true, []station.Snapshot{good, later}, false},
+		{true, []station.Snapshot{same, good}, false}, // restic knows seconds
+		{true, nil, false},
+		{true, []station.Snapshot{left, good}, true},
+	} {
+		u.compared, u.rec.Snapshots = c.compared, c.list
+		if _, due := u.tidyDue(now, time.Time{}); due != c.due {
+			t.Errorf("%+v: due %v", c, due)
+		}
+	}
+}
+
 // What restic said while it tried again is logged when it gives up, once.
 func TestOutageIsLogged(t *testing.T) {
 	var log journal

@@ -38,6 +38,7 @@ type unit struct {
 	late            bool // they are heard late
 	watched         bool // the first try to watch has been made
 	compared        bool // the record with the repository, since the start
+	quick           bool // its cheap key file was seen to, since the start
 	busy            string
 	reading         int    // how many With runs there are
 	readBusy        string // what they say
@@ -214,6 +215,9 @@ func (u *unit) tidyDue(now, due time.Time) (time.Time, bool) {
 	if u.scrubbing || u.rec.Damage != "" { // what seems to be of no use may be what is needed to mend it
 		return time.Time{}, false
 	}
+	if !u.compared || !u.newestVerified() {
+		return time.Time{}, false // the next snapshot comes first
+	}
 	at := u.tidyAt
 	prune := u.rec.Forgotten > 0 || u.unpruned
 	switch {
@@ -235,6 +239,19 @@ func (u *unit) tidyDue(now, due time.Time) (time.Time, bool) {
 		at = latest(at, now)
 		return at, due.Sub(at) > yieldAfter
 	}
+}
+
+// newestVerified says whether the newest snapshot counts. One that a killed server
+// left behind does not, and the policy would keep it as its hour's, and not the one
+// before it that does. Of those of one second, which is all that the repository knows
+// of the time, it would keep any. The caller holds the lock.
+func (u *unit) newestVerified() bool {
+	n := len(u.rec.Snapshots)
+	if n == 0 {
+		return false
+	}
+	second := u.rec.Snapshots[n-1].At.Truncate(time.Second)
+	return !slices.ContainsFunc(u.rec.Snapshots, func(s station.Snapshot) bool { return s.Verified.IsZero() && !s.At.Before(second) })
 }
 
 // pruneOverdue says whether pruning was put off so long that it is to come to its

@@ -13,10 +13,16 @@ import (
 
 	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// busyMillis is how long a database that is locked is waited for.
-const busyMillis = 3000
+// patience is how long a database that is locked is waited for, and pause between two
+// looks: SQLite's own waiting looks every tenth of a second, and a program that writes
+// all the time leaves gaps that are shorter.
+const (
+	patience = 3 * time.Second
+	pause    = time.Millisecond
+)
 
 // grace is how long after the time is over a copy may take to end. One that does
 // not, as SQLite opened something that has it wait, is left behind.
@@ -105,7 +111,7 @@ func (c *capture) copyNow(ctx context.Context, at, name string, st unix.Stat_t, 
 // backup copies by SQLite, in one step: writers wait for it, or go on beside it
 // where they write to a log.
 func backup(ctx context.Context, at, to string) error {
-	db, err := sql.Open("sqlite", uri(at, "mode=ro", fmt.Sprintf("_pragma=busy_timeout(%d)", busyMillis)))
+	db, err := sql.Open("sqlite", uri(at, "mode=ro", "_pragma=busy_timeout(0)"))
 	if err != nil {
 		return err
 	}
@@ -126,13 +132,24 @@ func backup(ctx context.Context, at, to string) error {
 		if err != nil {
 			return short(err)
 		}
+		end := time.Now().Add(patience)
 		for more := true; more && err == nil; {
-			if err = ctx.Err(); err == nil {
-				more, err = b.Step(-1)
+			if err = ctx.Err(); err != nil {
+				break
+			}
+			if more, err = b.Step(-1); isBusy(err) && time.Now().Before(end) {
+				more, err = true, nil
+				time.Sleep(pause)
 			}
 		}
 		return short(errors.Join(err, b.Finish()))
 	})
+}
+
+// isBusy says whether somebody else has the database locked.
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xFF == sqlite3.SQLITE_BUSY || e.Code()&0xFF == sqlite3.SQLITE_LOCKED)
 }
 
 // short is an error in a line.

@@ -21,6 +21,7 @@ func TestSaid(t *testing.T) {
 		{CodeUnreachable, "pack c64a failed to download: StreamPack: dial tcp: connection refused\nFatal: repository contains errors\n"},
 		{CodeUnreachable, again + "connection refused\nFatal: There were 4 errors\n"},
 		{CodeDamaged, "ignoring error for /: id b891a901 not found in repository\nFatal: There were 2 errors\n"},
+		{CodeTooLarge, "ignoring error for /home/a: write /restore/home/a: file too large\nFatal: There were 1 errors\n"},
 		{CodeFailed, "ignoring error for /home/a: UtimesNano: no such file or directory\nFatal: There were 1 errors\n"},
 	} {
 		if err := problem("a place", c.said, nil); CodeOf(err) != c.code {

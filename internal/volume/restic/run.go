@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -131,9 +133,18 @@ func (r *Repo) spec(j job, held []*os.File) jail.Spec {
 	}
 	return jail.Spec{
 		Root: r.o.Cache, Host: r.o.Host, Binds: append(binds, j.binds...), Overlays: j.overlays,
-		Args: args, Env: r.env(r.location()), Caps: j.caps, HighPID: !j.low, Memory: 8 << 30, FileSize: uint64(j.most), Net: r.o.Bucket.Name != "",
+		Args: args, Env: append(r.env(r.location()), j.threads()...), Caps: j.caps, HighPID: !j.low, Memory: 8 << 30, FileSize: uint64(j.most), Net: r.o.Bucket.Name != "",
 		Held: held,
 	}
+}
+
+// threads has restic leave half of the processors to those whose home it reads.
+// Who waits for a restore waits for nothing else.
+func (j job) threads() []string {
+	if j.args[0] == "restore" {
+		return nil
+	}
+	return []string{"GOMAXPROCS=" + strconv.Itoa(max(1, runtime.NumCPU()/2))}
 }
 
 // lineWriter cuts what is written into lines.

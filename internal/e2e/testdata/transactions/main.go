@@ -28,7 +28,7 @@ func run() error {
 		return err
 	}
 	begun := time.Now()
-	for i := range 2000 {
+	for i := range 20_000 {
 		if _, err := db.Exec("INSERT INTO t (text) VALUES (?)", fmt.Sprint("row ", i)); err != nil {
 			return err
 		}
