@@ -234,7 +234,7 @@ func assemble(ctx context.Context, cfg config.Config, data *dataDir, log *slog.L
 	p.gateway, err = gateway.New(gateway.Options{
 		Classes: offered.list,
 		Config:  cfg, Auth: p.auth, Fleet: p.fleet, Files: served, Log: log, Page: web.Dist(), Version: version,
-		Backups: &homeBackups{p.fleet, p.backups}, Restores: p.restores,
+		Backups: &homeBackups{p.fleet, p.backups}, Restores: p.restores, Templates: fill,
 		Ready: []gateway.Check{
 			{Name: "store", Ask: p.store.Ready},
 			{Name: "runtime", Ask: p.runtime.Ready},

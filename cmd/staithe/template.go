@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"staithe/internal/files"
@@ -46,6 +48,7 @@ type templates struct {
 	log    *slog.Logger
 	work   sync.WaitGroup
 	stop   context.Context
+	going  sync.Map // station.ID to *atomic.Int64, the bytes that came
 }
 
 func templatesIn(data string) string { return filepath.Join(data, "templates") }
@@ -121,10 +124,56 @@ func (t *templates) again() {
 	}
 }
 
+// Template is gateway.Templates'.
+func (t *templates) Template(ctx context.Context, user station.ID) (out station.HomeTemplate, err error) {
+	if _, err := t.files.fleet.HomePlace(ctx, user); err != nil {
+		return out, err
+	}
+	s, err := t.noted(user)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && s.State == "chosen":
+		return station.HomeTemplate{State: "none"}, nil
+	case err != nil:
+		return out, fmt.Errorf("read what became of a home's template: %w", err)
+	}
+	out = station.HomeTemplate{State: s.State, Source: template.Shown(s.Source), Trouble: s.Trouble, At: s.At}
+	if s.Came != nil {
+		out.Files, out.Kept = int64(s.Came.Files), int64(s.Came.Kept)
+	}
+	if n, ok := t.going.Load(user); ok && s.State == "pending" {
+		out.Fetched = n.(*atomic.Int64).Load()
+	}
+	return out, nil
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// troubleOf is what a home's owner is told of a template that failed; what no part
+// has a sentence for may say things of the server.
+func troubleOf(err error) string {
+	if p, ok := errors.AsType[*station.Problem](err); ok {
+		return p.Sentence
+	}
+	return "The template could not be unpacked; tell the administrator, whose log says why, and put in yourself what you miss."
+}
+
 func (t *templates) fill(user station.ID, source string) {
-	came, err := t.extract(t.stop, user, source)
+	var n atomic.Int64
+	t.going.Store(user, &n)
+	defer t.going.Delete(user)
+	came, err := t.extract(t.stop, user, source, &n)
 	// The host's skeleton comes after it, as a template may have its own dotfiles.
-	if _, serr := t.extract(t.stop, user, "/etc/skel"); serr != nil && !errors.Is(serr, fs.ErrNotExist) {
+	if _, serr := t.extract(t.stop, user, "/etc/skel", new(atomic.Int64)); serr != nil && !errors.Is(serr, fs.ErrNotExist) {
 		t.log.Warn("a new home has not all of the host's skeleton", "user", user, "err", serr)
 	}
 	if t.stop.Err() != nil {
@@ -132,8 +181,8 @@ func (t *templates) fill(user station.ID, source string) {
 	}
 	s := templateState{State: "done", Source: source, Came: &came}
 	if err != nil {
-		t.log.Error("a new home begins without its template", "user", user, "template", source, "err", err)
-		s = templateState{State: "failed", Source: source, Trouble: sentenceOf(err)}
+		t.log.Error("a new home begins without its template", "user", user, "template", template.Shown(source), "err", err)
+		s = templateState{State: "failed", Source: source, Trouble: troubleOf(err)}
 	} else {
 		t.log.Info("a new home has its template", "user", user, "files", came.Files, "kept", came.Kept)
 	}
@@ -142,7 +191,7 @@ func (t *templates) fill(user station.ID, source string) {
 	}
 }
 
-func (t *templates) extract(ctx context.Context, user station.ID, source string) (out files.Extracted, err error) {
+func (t *templates) extract(ctx context.Context, user station.ID, source string, n *atomic.Int64) (out files.Extracted, err error) {
 	helper, err := t.files.Helper(ctx, user)
 	if err != nil {
 		return out, err
@@ -158,7 +207,7 @@ func (t *templates) extract(ctx context.Context, user station.ID, source string)
 	}
 	defer from.Close()
 	q := url.Values{"path": {"."}, "format": {string(from.Format)}, "bytes": {strconv.Itoa(templateBytes)}, "files": {strconv.Itoa(templateFiles)}}
-	res, err := helper.Do(ctx, filesapi.Request{Method: http.MethodPost, Path: filesapi.PathExtract, Query: q, Body: from, Length: -1})
+	res, err := helper.Do(ctx, filesapi.Request{Method: http.MethodPost, Path: filesapi.PathExtract, Query: q, Body: counted{from, n}, Length: -1})
 	if err != nil {
 		return out, err
 	}

@@ -127,7 +127,7 @@ func (c *chaos) live(ctx context.Context, i int) {
 		case k < 7:
 			err = c.ask(ctx, token, "DELETE", "/sessions/"+name, nil)
 		default:
-			err = c.use(ctx, token, name, fmt.Sprintf("%s-%d", name, n))
+			err = c.use(ctx, token, name, fmt.Sprintf("%s-%d", name, n), 10*time.Second)
 		}
 		c.mu.Lock()
 		if err == nil {
@@ -178,9 +178,10 @@ func (c *chaos) ask(ctx context.Context, token, method, path string, in any) err
 }
 
 // use writes a file from a shell in the session and, when the shell said that
-// it is on disk, remembers it.
-func (c *chaos) use(ctx context.Context, token, session, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// it is on disk, remembers it. The limit is short where it may fail, as something
+// may have been killed, and long where it has to work.
+func (c *chaos) use(ctx context.Context, token, session, name string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	client := muxclient.New(muxclient.Options{FirstWait: 5 * time.Millisecond, Dial: func(ctx context.Context) (*websocket.Conn, error) {
 		ws, res, err := websocket.Dial(ctx, c.s.base+"/ws/sessions/"+session, &websocket.DialOptions{
@@ -325,7 +326,7 @@ func (c *chaos) settled() {
 	for i, token := range c.users {
 		for _, v := range c.sessions(token) {
 			c.s.bearer(token).must(200, "POST", "/sessions/"+string(v.ID)+"/wake", nil, &v)
-			if err := c.use(c.t.Context(), token, string(v.ID), fmt.Sprintf("last-%d-%s", i, v.Name)); err != nil {
+			if err := c.use(c.t.Context(), token, string(v.ID), fmt.Sprintf("last-%d-%s", i, v.Name), 2*time.Minute); err != nil {
 				c.t.Errorf("%s cannot be used: %v", v.Name, err)
 			}
 		}

@@ -96,7 +96,8 @@ func TestAbuse37_DiskBombFromARealShell(t *testing.T) {
 }
 
 func diskBomb(t *testing.T, script string) {
-	s := smallServer(t, 384<<20, 20_000, "STAITHE_DISK_RESERVE=48m")
+	// Of the inodes a twentieth is the reserve: what a bomb makes while it is being stopped.
+	s := smallServer(t, 384<<20, 100_000, "STAITHE_DISK_RESERVE=48m")
 	bomber := s.bearer(s.token)
 	bob := s.addUser("bob")
 	bob.must(201, "POST", "/sessions", map[string]any{"name": "work"}, nil)

@@ -60,14 +60,14 @@ func (h slowHelper) RoundTrip(req *http.Request) (*http.Response, error) {
 // What is done with a body after it came may take longer than the wait for its next
 // bytes: unpacking an archive, or the last sync of a large file.
 func TestWorkAfterTheBody(t *testing.T) {
-	b, f := newFilesBench(t, withTiming(func(tm *timing) { tm.stall, tm.body = 200*time.Millisecond, 300*time.Millisecond }))
+	b, f := newFilesBench(t, withTiming(func(tm *timing) { tm.stall, tm.body = time.Second, time.Second }))
 	admin := b.admin()
 	root, _ := admin.token("*")
 	if _, err := f.Helper(t.Context(), admin.user.ID); err != nil {
 		t.Fatal(err)
 	}
 	f.mu.Lock()
-	f.clients[admin.user.ID] = filesapi.NewClient(slowHelper{time.Second}, "files")
+	f.clients[admin.user.ID] = filesapi.NewClient(slowHelper{3 * time.Second}, "files")
 	f.mu.Unlock()
 	for _, request := range []string{"PUT " + filesAt + "/content?path=f", "POST " + filesAt + "/extract?path=d&format=tar"} {
 		method, path, _ := strings.Cut(request, " ")

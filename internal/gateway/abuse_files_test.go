@@ -298,7 +298,7 @@ func TestAbuse28_CutWriteLeavesNothing(t *testing.T) {
 // A body that stops coming is given up after a while, and one that only comes
 // slowly is not, however long it takes in all.
 func TestAbuse28_StalledWriteEnds(t *testing.T) {
-	b, f := newFilesBench(t, withTiming(func(tm *timing) { tm.stall, tm.body = 500*time.Millisecond, 600*time.Millisecond }))
+	b, f := newFilesBench(t, withTiming(func(tm *timing) { tm.stall, tm.body = 2*time.Second, 2*time.Second }))
 	root, _ := b.admin().token("*")
 	conn := rawPut(t, b, root, "f", "Content-Length: 10", "12345")
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -314,7 +314,7 @@ func TestAbuse28_StalledWriteEnds(t *testing.T) {
 			if _, err := feed.Write([]byte("x")); err != nil {
 				return
 			}
-			time.Sleep(150 * time.Millisecond) // the slowness that is tested
+			time.Sleep(250 * time.Millisecond) // the slowness that is tested: in all, longer than either time
 		}
 		feed.Close()
 	}()

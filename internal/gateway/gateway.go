@@ -70,18 +70,19 @@ type Check struct {
 
 // Options is what New takes. Config, Auth, Fleet and Log must be given.
 type Options struct {
-	Config   config.Config
-	Auth     *auth.Auth
-	Fleet    Fleet
-	Log      *slog.Logger
-	Files    Files    // nil: no files are served
-	Restores Restores // nil: nothing is restored
-	Backups  Backups  // nil: nothing is kept
-	Page     fs.FS    // the built page; nil or without index.html says that it is not built
-	Ready    []Check  // for /readyz
-	Version  string
-	Classes  func(context.Context) []ClassState // the session classes, the default among them; nil: none are listed
-	Registry *prometheus.Registry               // default: a new one
+	Config    config.Config
+	Auth      *auth.Auth
+	Fleet     Fleet
+	Log       *slog.Logger
+	Files     Files     // nil: no files are served
+	Restores  Restores  // nil: nothing is restored
+	Backups   Backups   // nil: nothing is kept
+	Templates Templates // nil: no home has one
+	Page      fs.FS     // the built page; nil or without index.html says that it is not built
+	Ready     []Check   // for /readyz
+	Version   string
+	Classes   func(context.Context) []ClassState // the session classes, the default among them; nil: none are listed
+	Registry  *prometheus.Registry               // default: a new one
 }
 
 // timing is when the gateway loses patience; tests shorten it.
@@ -104,23 +105,24 @@ const shutdownPatience = 10 * time.Second
 
 // Gateway is the door. Safe for concurrent use.
 type Gateway struct {
-	cfg      config.Config
-	auth     *auth.Auth
-	fleet    Fleet
-	files    Files
-	restores Restores
-	backups  Backups
-	log      *slog.Logger
-	ready    []Check
-	checked  readiness
-	version  string
-	classes  func(context.Context) []ClassState
-	timing   timing
-	metrics  *metrics
-	live     *registry
-	watches  counts                  // of files
-	own      atomic.Pointer[origins] // known for certain once Serve listens
-	handler  http.Handler
+	cfg       config.Config
+	auth      *auth.Auth
+	fleet     Fleet
+	files     Files
+	restores  Restores
+	backups   Backups
+	templates Templates
+	log       *slog.Logger
+	ready     []Check
+	checked   readiness
+	version   string
+	classes   func(context.Context) []ClassState
+	timing    timing
+	metrics   *metrics
+	live      *registry
+	watches   counts                  // of files
+	own       atomic.Pointer[origins] // known for certain once Serve listens
+	handler   http.Handler
 }
 
 // New puts the door together; nothing listens yet.
@@ -128,7 +130,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, files: o.Files, restores: o.Restores, backups: o.Backups, log: o.Log, ready: o.Ready, version: o.Version,
+	g := &Gateway{cfg: o.Config, auth: o.Auth, fleet: o.Fleet, files: o.Files, restores: o.Restores, backups: o.Backups, templates: o.Templates, log: o.Log, ready: o.Ready, version: o.Version,
 		classes: o.Classes, timing: defaultTiming, live: newRegistry()}
 	if g.classes == nil {
 		g.classes = func(context.Context) []ClassState { return nil }

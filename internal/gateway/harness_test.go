@@ -162,6 +162,7 @@ type browser struct {
 	http   *http.Client
 	header http.Header
 	user   station.User
+	pinged func() // for each ping of a WebSocket; nil: nobody counts
 }
 
 func (b *bench) browser() *browser {
@@ -348,7 +349,11 @@ func (br *browser) upgrade(path string, protocols ...string) (*websocket.Conn, *
 	defer cancel()
 	// The dialer wants no client timeout: it would end the connection.
 	client := &http.Client{Jar: br.http.Jar, Transport: br.http.Transport}
-	conn, res, err := websocket.Dial(ctx, br.b.base+path, &websocket.DialOptions{HTTPClient: client, HTTPHeader: h, Host: h.Get("Host"), Subprotocols: protocols})
+	options := &websocket.DialOptions{HTTPClient: client, HTTPHeader: h, Host: h.Get("Host"), Subprotocols: protocols}
+	if br.pinged != nil {
+		options.OnPingReceived = func(context.Context, []byte) bool { br.pinged(); return true }
+	}
+	conn, res, err := websocket.Dial(ctx, br.b.base+path, options)
 	if conn != nil {
 		conn.SetReadLimit(-1)
 		br.b.t.Cleanup(func() { conn.CloseNow() })

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,20 +172,42 @@ func TestASilentClientIsGone(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("a client that answers no ping is kept")
 	}
+}
 
-	alive := root.open("main")
-	ctx := alive.CloseRead(t.Context()) // answers pings, says nothing
-	select {
-	case <-ctx.Done():
-		t.Error("a client that answers pings was cut")
-	case <-time.After(5 * 200 * time.Millisecond):
+// A client that answers pings and says nothing is there for longer than a silent
+// one would be.
+func TestAClientThatAnswersPingsStays(t *testing.T) {
+	dead := 2 * time.Second
+	b := newBench(t, withTiming(func(tm *timing) { tm.ping, tm.dead = 20*time.Millisecond, dead }))
+	root := b.admin()
+	pings := make(chan time.Time, 1)
+	root.pinged = func() {
+		select {
+		case pings <- time.Now():
+		default: // one that nobody has looked at yet will do
+		}
+	}
+	conn := root.open("main")
+	opened := time.Now()
+	ctx := conn.CloseRead(t.Context()) // answers pings, says nothing
+	for {
+		select {
+		case at := <-pings:
+			if at.Sub(opened) > dead*3/2 { // nor was it sent before and came late
+				return
+			}
+		case <-ctx.Done():
+			t.Fatal("a client that answers pings was cut")
+		case <-time.After(patience):
+			t.Fatal("a client that answers pings is pinged no more")
+		}
 	}
 }
 
 // TestBackpressureIsNotDeath has a client that for several times the limit takes
 // nothing but keeps talking: its connection lives and no byte is lost.
 func TestBackpressureIsNotDeath(t *testing.T) {
-	dead := 600 * time.Millisecond
+	dead := 2 * time.Second // a busy machine, too, lets the client say something in it
 	b := newBench(t, withTiming(func(tm *timing) { tm.ping, tm.dead = dead/3, dead }))
 	root := b.admin()
 	const messages = 1000 // 32 MB: far more than the kernel holds
@@ -204,22 +227,39 @@ func TestBackpressureIsNotDeath(t *testing.T) {
 		c.Close(websocket.StatusNormalClosure, "all said")
 	})
 	conn := root.open("main")
-	talk, stop := time.NewTicker(dead/30), time.After(3*dead)
-	defer talk.Stop()
-	for talking := true; talking; {
-		select {
-		case <-talk.C:
-			send(t, conn, []byte("\xffack"))
-		case <-stop:
-			talking = false
-		}
-	}
+	stop := talk(t, conn, dead/30)
+	<-time.After(3 * dead) // takes nothing
 	for i := range messages {
 		if got := receive(t, conn); len(got) != 32<<10 || got[0] != byte(i) {
 			t.Fatalf("message %d: %d bytes of %d", i, len(got), got[0])
 		}
 	}
+	stop()
 	wantClose(t, conn, patience, wire.CloseNormal)
+}
+
+// talk has a client say something again and again until stop is called.
+func talk(t *testing.T, conn *websocket.Conn, every time.Duration) (stop func()) {
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+			}
+			if err := conn.Write(t.Context(), websocket.MessageBinary, []byte("\xffack")); err != nil {
+				t.Errorf("talk: %v", err)
+				return
+			}
+		}
+	}()
+	stop = sync.OnceFunc(func() { close(over); <-done })
+	t.Cleanup(stop)
+	return stop
 }
 
 func TestStalledAndSilentIsDeath(t *testing.T) {

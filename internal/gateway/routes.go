@@ -52,6 +52,7 @@ func (g *Gateway) routes(page fs.FS) (http.Handler, error) {
 	get(a, "/sessions/{session}/tabs/{tab}/screen", "tab-screen", "What a tab shows now, as JSON, or as text, plain or with its colours", terminal, g.tabScreen, http.StatusConflict, http.StatusGatewayTimeout)
 
 	g.fileRoutes(a)
+	g.templateRoutes(a)
 	g.backupRoutes(a)
 	g.restoreRoutes(a)
 

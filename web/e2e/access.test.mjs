@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
-import { Visitor, world } from './harness.mjs'
+import { TIMEOUT, Visitor, world } from './harness.mjs'
 
 const ada = { username: 'ada', password: 'a lamp on the staithe' }
 const ben = { username: 'ben', password: 'a rope on the staithe' }
@@ -173,6 +173,8 @@ test('what is typed after a new shell came and before the list of tabs did goes 
   await other.page.goto(`${w.url}/s/late`)
   await other.page.locator('.xterm-helper-textarea').waitFor({ state: 'attached' })
   await other.page.keyboard.type('echo held-$((7*7))\n')
+  // The terminal is there before its server has said anything.
+  for (const end = Date.now() + TIMEOUT; held.length === 0 && Date.now() < end; ) await other.page.waitForTimeout(50)
   assert.notEqual(held.length, 0, 'a list was held back')
   release = (pass) => pass()
   for (const pass of held) pass()

@@ -68,13 +68,24 @@ export class Network {
   }
 }
 
+/**
+ * A port that the server may come back to. The kernel gives none like it to who
+ * only connects or does not care, so it stays free while the server is down.
+ */
 async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
+  for (let tries = 0; tries < 100; tries++) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000)
+    const server = createServer().listen(port, '127.0.0.1')
+    try {
+      await once(server, 'listening')
+    } catch {
+      continue // somebody listens there
+    }
+    server.close()
+    await once(server, 'close')
+    return port
+  }
+  throw new Error('no port is free')
 }
 
 /** The gateway as a process of its own, to be killed and started again on the same port and data. */

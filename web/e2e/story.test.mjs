@@ -52,7 +52,9 @@ test('tabs open, are renamed and close, asking first when something runs', async
   await page.getByLabel('New name of tab sh-2').fill('build')
   await page.keyboard.press('Enter')
   await page.getByRole('tab', { name: 'build' }).waitFor()
-  await me.run('cat')
+  // A line typed before the command runs might be echoed by nobody.
+  await me.run("echo re''ady; cat")
+  await me.sees('build', /^ready$/m)
   await me.run('meow')
   await me.sees('build', /^meow\nmeow$/m)
   await page.keyboard.press('Alt+1')
@@ -86,7 +88,7 @@ test('a second session has other processes and another name, and the same files 
 })
 
 test('the terminal answers a program that asks, once, and no reload asks again', async () => {
-  await me.run(`IFS= read -rs -d R -t 5 -p $'\\e[6n' at; echo "at-\${at#*[}"`)
+  await me.run(`IFS= read -rs -d R -t 30 -p $'\\e[6n' at; echo "at-\${at#*[}"`)
   await me.sees('main', /^at-\d+;\d+$/m)
   await page.reload()
   await me.sees('main', /^at-\d+;\d+$/m)
@@ -101,6 +103,31 @@ test('a reload comes back to the same shell', async () => {
   await me.sees('main', prompt('main'))
   await me.run('echo $LANTERN-$((3+4))')
   await me.sees('main', /^still-lit-7$/m)
+})
+
+test('a tab that nobody looks at, nor did since the reload, shows that it rang and how its command ended', async () => {
+  await page.getByRole('button', { name: 'New tab' }).click()
+  await me.sees('sh-2', prompt('main'))
+  await me.run(`echo wait''ing; until [ -e ~/ring ]; do sleep 0.1; done; printf '\\a'; (exit 3)`)
+  await me.sees('sh-2', /^waiting$/m)
+  await page.keyboard.press('Alt+1')
+  await page.getByRole('tab', { name: 'main', selected: true }).waitFor()
+  await page.reload()
+  await me.sees('main', prompt('main'))
+  assert.equal(await page.evaluate(() => window.staithe.text('sh-2')), null, 'it has no screen in this page')
+  await me.run('touch ~/ring')
+  const tab = page.getByRole('tab', { name: 'rang sh-2' })
+  await tab.waitFor()
+  await page.locator('[role=tab][title^="Command ended with code 3"]', { hasText: 'sh-2' }).waitFor()
+  await tab.click()
+  await page.getByRole('tab', { name: /^sh-2$/, selected: true }).waitFor()
+  await me.sees('sh-2', prompt('main'))
+  await me.run('exit')
+  await page.getByText('Shell ended').waitFor()
+  await page.keyboard.press('Alt+Shift+W')
+  await page.getByRole('tab', { name: 'sh-2' }).waitFor({ state: 'detached' })
+  await me.run('echo back-$((4+5))')
+  await me.sees('main', /^back-9$/m)
 })
 
 test('the network drops and comes back: what was typed meanwhile arrives once', async () => {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"staithe/internal/station"
 )
@@ -58,6 +59,10 @@ func (c *Client) Send(ctx context.Context, q Request) (*http.Response, error) {
 	}
 	if q.Body != nil {
 		req.ContentLength = q.Length
+		if req.GetBody == nil { // else it is in memory
+			b := &unread{Reader: q.Body}
+			req.Body, req.GetBody = b, b.again
+		}
 	}
 	res, err := c.transport.RoundTrip(req)
 	if err == nil {
@@ -67,6 +72,29 @@ func (c *Client) Send(ctx context.Context, q Request) (*http.Response, error) {
 		return nil, err
 	}
 	return nil, noAnswer().Because(err)
+}
+
+// unread is a request's body that can be sent once more while nothing of it was
+// read: when a connection of the pool turns out to lead to a helper that has ended.
+// To close it does nothing, as it is its owner's.
+type unread struct {
+	io.Reader
+	begun atomic.Bool
+}
+
+func (u *unread) Read(b []byte) (int, error) {
+	u.begun.Store(true)
+	return u.Reader.Read(b)
+}
+
+func (u *unread) Close() error { return nil }
+
+// again is http.Request.GetBody.
+func (u *unread) again() (io.ReadCloser, error) {
+	if u.begun.Load() {
+		return nil, errors.New("the files helper ended when the request was on its way")
+	}
+	return u, nil
 }
 
 // Do is Send for who wants an answer that is good: any other than 2xx, 304 and

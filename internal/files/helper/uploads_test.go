@@ -294,7 +294,7 @@ func TestUploadThatStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer home.Close()
-	srv := httptest.NewServer(tusHandler(home, 300*time.Millisecond, slog.New(slog.DiscardHandler)))
+	srv := httptest.NewServer(tusHandler(home, 2*time.Second, slog.New(slog.DiscardHandler)))
 	defer srv.Close()
 	b := &bench{t: t, dir: dir, client: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer

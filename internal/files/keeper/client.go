@@ -15,7 +15,8 @@ const (
 	// without a request: what is taken from the pool is good.
 	pooled = 30 * time.Second
 	// mayBegin is how long a helper may look at a request before it wants the body.
-	mayBegin = 10 * time.Second
+	mayBegin    = 10 * time.Second
+	connections = 8 // that are kept, to one helper
 	// chunk is how much of a body is copied at once.
 	chunk = 64 << 10
 )
@@ -33,7 +34,7 @@ func (k *Keeper) newTransport() *http.Transport {
 			}
 			return k.Dial(ctx, home)
 		},
-		MaxIdleConnsPerHost: 8, MaxIdleConns: 512, IdleConnTimeout: pooled, ExpectContinueTimeout: mayBegin,
+		MaxIdleConnsPerHost: connections, MaxIdleConns: 512, IdleConnTimeout: pooled, ExpectContinueTimeout: mayBegin,
 		DisableCompression: true, ReadBufferSize: chunk, WriteBufferSize: chunk,
 	}
 }
@@ -50,7 +51,31 @@ type homeTransport struct {
 	home      Home
 }
 
-// RoundTrip is http.RoundTripper's.
+// closedIdle is what http.Transport says of a connection of its pool whose other end
+// was gone before a request was sent on it. It has no name there, and only what may
+// be done twice is sent again by the transport itself.
+const closedIdle = "http: server closed idle connection"
+
+// RoundTrip is http.RoundTripper's. When a helper has ended, what was not sent to it
+// yet goes to the next.
 func (t homeTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.transport.RoundTrip(req.WithContext(context.WithValue(req.Context(), homeKey{}, t.home)))
+	req = req.WithContext(context.WithValue(req.Context(), homeKey{}, t.home))
+	for tries := 0; ; tries++ {
+		res, err := t.transport.RoundTrip(req)
+		if err == nil || err.Error() != closedIdle || tries >= connections {
+			return res, err
+		}
+		if req.Body == nil || req.Body == http.NoBody {
+			continue
+		}
+		if req.GetBody == nil {
+			return nil, err
+		}
+		body, gone := req.GetBody()
+		if gone != nil {
+			return nil, err
+		}
+		req = req.Clone(req.Context())
+		req.Body = body
+	}
 }

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -257,5 +258,44 @@ func TestClient(t *testing.T) {
 	_, err := filesapi.Call[files.Entry](t.Context(), c, http.MethodGet, filesapi.PathStat, url.Values{"path": {"none"}}, nil)
 	if p, ok := errors.AsType[*station.Problem](err); !ok || p.Code != "no_file" || !errors.Is(err, station.ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// A helper that has ended takes no request along that comes right after: also what
+// has a body goes to the next one.
+func TestRequestsAfterAHelperEnded(t *testing.T) {
+	b := newBench(t)
+	c := b.Client(Home{Workstation: b.ws, Path: b.home})
+	for round := range 30 {
+		// A pool of connections, so that one is taken before its end is known.
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				res, err := c.Do(t.Context(), filesapi.Request{Method: http.MethodGet, Path: filesapi.PathHealth})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = io.Copy(io.Discard, res.Body)
+				if err = errors.Join(err, res.Body.Close()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if err := b.record().End(0, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 { // more than one of the pool
+			res, err := c.Do(t.Context(), filesapi.Request{Method: http.MethodPut, Path: filesapi.PathContent, Query: url.Values{"path": {"f"}},
+				Header: http.Header{"Expect": {"100-continue"}}, Body: struct{ io.Reader }{strings.NewReader("content")}, Length: 7})
+			if err != nil {
+				t.Fatalf("round %d, request %d: %v", round, i, err)
+			}
+			res.Body.Close()
+			if _, err := filesapi.Call[files.Entry](t.Context(), c, http.MethodPost, filesapi.PathFolders, nil, filesapi.Folder{Path: "d", Parents: true}); err != nil {
+				t.Fatalf("round %d, request %d: %v", round, i, err)
+			}
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +63,36 @@ func Check(source string) error {
 		"A template is the absolute path of a folder or archive, https://… of a .tar, .tar.gz, .tar.zst or .zip, or git+https://… of a repository.")
 }
 
+// Shown is a source as its home's owner may know it: without credentials, and of a
+// path its last name alone, as where the server keeps its things is its own.
+func Shown(source string) string {
+	if filepath.IsAbs(source) {
+		return filepath.Base(source)
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment = nil, "", false, ""
+	return u.String()
+}
+
+// trouble is an error that who waits for the template may read; the cause is for
+// the server's log.
+func trouble(sentence string, cause error) error {
+	return station.Errorf(station.ErrUnavailable, "no_template", "%s", sentence).Because(cause)
+}
+
+// A home begins only once: to have the template mended brings nothing more into it.
+const (
+	toDo        = "; tell the administrator, and put in yourself what you miss."
+	notThere    = "The template is not where the server looks for it" + toDo
+	notReadable = "The server cannot read the template" + toDo
+	noAnswer    = "Where the template is kept does not answer as it should" + toDo
+	noFetch     = "git cannot fetch the template's repository" + toDo
+	noUnpack    = "git cannot read the template's repository" + toDo
+)
+
 // Open begins to fetch a source.
 func Open(ctx context.Context, source string) (*Stream, error) {
 	if err := Check(source); err != nil {
@@ -75,18 +106,21 @@ func Open(ctx context.Context, source string) (*Stream, error) {
 		return fetch(ctx, source, format)
 	}
 	info, err := os.Stat(source)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, trouble(notThere, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the template: %w", err)
+		return nil, trouble(notReadable, err)
 	}
 	if info.IsDir() {
 		return folder(ctx, source), nil
 	}
 	if !archive {
-		return nil, station.Errorf(station.ErrInvalid, "bad_template", "The template is neither a folder nor a .tar, .tar.gz, .tar.zst or .zip.")
+		return nil, station.Errorf(station.ErrInvalid, "bad_template", "The template is neither a folder nor a .tar, .tar.gz, .tar.zst or .zip"+toDo)
 	}
 	f, err := os.Open(source)
 	if err != nil {
-		return nil, fmt.Errorf("the template: %w", err)
+		return nil, trouble(notReadable, err)
 	}
 	return &Stream{f, format}, nil
 }
@@ -94,7 +128,7 @@ func Open(ctx context.Context, source string) (*Stream, error) {
 func fetch(ctx context.Context, address string, format files.Format) (*Stream, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("the template: %w", err)
+		return nil, trouble(noAnswer, withoutAddress(err))
 	}
 	c := &http.Client{Timeout: fetchLimit, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		if r.URL.Scheme != "https" || len(via) > 5 {
@@ -104,13 +138,21 @@ func fetch(ctx context.Context, address string, format files.Format) (*Stream, e
 	}}
 	res, err := c.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the template: %w", err)
+		return nil, trouble(noAnswer, withoutAddress(err))
 	}
 	if res.StatusCode != http.StatusOK {
 		res.Body.Close()
-		return nil, fmt.Errorf("the template: its server answers %d", res.StatusCode)
+		return nil, trouble(noAnswer, fmt.Errorf("it answers %d", res.StatusCode))
 	}
 	return &Stream{res.Body, format}, nil
+}
+
+// withoutAddress keeps credentials of an address out of the log.
+func withoutAddress(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
 }
 
 // folder packs a folder of the host, whose files are the administrator's.
@@ -180,7 +222,7 @@ func git(ctx context.Context, repo string) (*Stream, error) {
 	if err == nil {
 		clone := command(ctx, dir, "clone", "--quiet", "--bare", "--depth=1", "--single-branch", "--no-tags", "--", repo, filepath.Join(dir, "r"))
 		if out, cerr := clone.CombinedOutput(); cerr != nil {
-			err = fmt.Errorf("fetch the template: %w: %.300q", cerr, out)
+			err = trouble(noFetch, fmt.Errorf("%w: %.300q", cerr, withoutUser(string(out), repo)))
 		}
 	}
 	if err != nil {
@@ -192,9 +234,28 @@ func git(ctx context.Context, repo string) (*Stream, error) {
 	}
 	if err != nil {
 		s.cmd = nil
-		return nil, errors.Join(fmt.Errorf("unpack the template: %w", err), s.Close())
+		return nil, errors.Join(trouble(noUnpack, err), s.Close())
 	}
 	return &Stream{s, files.Tar}, nil
+}
+
+// withoutUser is what git says without an address's credentials, as they are
+// written there and as they are meant.
+func withoutUser(text, address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return text
+	}
+	_, written, _ := strings.Cut(address, "://")
+	written, _, _ = strings.Cut(written, "@")
+	user, password, _ := strings.Cut(written, ":")
+	meant, _ := u.User.Password()
+	for _, secret := range []string{written, password, meant, user, u.User.Username()} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	return text
 }
 
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {

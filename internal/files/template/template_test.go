@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"staithe/internal/station"
@@ -40,6 +41,33 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// Neither who begins with a template nor the server's log hears of the credentials
+// in its address, or of where the server keeps it.
+func TestCredentialsAreNotTold(t *testing.T) {
+	for source, shown := range map[string]string{
+		"":                                  "",
+		"/srv/secret/begin":                 "begin",
+		"/srv/secret/begin.tar":             "begin.tar",
+		"https://u:secret@h/a/x.zip?t=.zip": "https://h/a/x.zip",
+		"git+https://secret@h:8443/x.git":   "git+https://h:8443/x.git",
+		"https://h/%zz.tar":                 "",
+	} {
+		if got := Shown(source); got != shown {
+			t.Errorf("%s is shown as %q", source, got)
+		}
+	}
+	for _, source := range []string{"git+https://secret-user:s%65cret@127.0.0.1:1/x.git", "https://secret-user:secret@127.0.0.1:1/x.tar"} {
+		_, err := Open(t.Context(), source)
+		p, ok := errors.AsType[*station.Problem](err)
+		if !ok || !strings.Contains(p.Sentence, "tell the administrator") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v", err)
+		}
+	}
+	if said := withoutUser("could not read Password for 'https://to%6Ben@h': a token", "https://to%6Ben@h/x.git"); said != "could not read Password for 'https://…@h': a …" {
+		t.Errorf("%q", said)
+	}
+}
+
 // A repository's newest files come, and nothing that it names is run: hooks,
 // filters, or submodules.
 func TestAbuse26_ARepositoryRunsNothing(t *testing.T) {
@@ -51,6 +79,11 @@ func TestAbuse26_ARepositoryRunsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	tmp := filepath.Join(dir, "tmp") // what is left in it is of this test alone
+	if err := errors.Join(os.Mkdir(tmp, 0o755), os.Chmod(tmp, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", tmp)
 	pwned := filepath.Join(dir, "pwned")
 	script := `set -e; chmod 755 . ; git init -q -b main r; cd r
 git config user.email a@b; git config user.name a; git config filter.evil.smudge "touch ` + pwned + `"
@@ -87,7 +120,7 @@ git add . ; git commit -qm 1; printf '#!/bin/sh\ntouch ` + pwned + `\n' > .git/h
 	if _, err := os.Lstat(pwned); err == nil {
 		t.Error("something of the repository was run")
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "staithe-template-*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(tmp, "staithe-template-*")); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}
 }

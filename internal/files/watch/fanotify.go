@@ -22,15 +22,18 @@ const (
 	lateRenames = 1024
 )
 
-// fanotify watches file systems as a whole. Its fields belong to Watcher.mu, but
-// for group and fd, which only change there and are read by the reader.
+// fanotify watches file systems as a whole. Its fields belong to Watcher.mu.
+//
+// It waits in poll(2), and not by Go's poller, whose epoll is woken for each event,
+// also while nobody reads: whoever writes a file would pay for that (a third of the
+// time of a tar x).
 type fanotify struct {
-	w     *Watcher
-	old   bool // a kernel that tells renames as two events
-	fd    int
-	group *os.File // fd
-	tree  *tree
-	buf   []byte
+	w    *Watcher
+	old  bool // a kernel that tells renames as two events
+	fd   int
+	kick int // an eventfd: fd is another, or quit is closed
+	tree *tree
+	buf  []byte
 	// renamed are the names of the latest renames. The kernel may have merged one
 	// into an earlier one, so that the order says something wrong.
 	renamed []renamed
@@ -52,7 +55,10 @@ func openFanotify(w *Watcher, homes string, old bool) (*fanotify, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fanotify: %w", err)
 	}
-	f.fd, f.group = fd, os.NewFile(uintptr(fd), "fanotify")
+	f.fd = fd
+	if f.kick, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, errors.Join(fmt.Errorf("fanotify: %w", err), unix.Close(fd))
+	}
 	dir, err := openFolder(homes)
 	if err == nil {
 		err = errors.Join(f.mark(dir), dir.Close())
@@ -129,7 +135,7 @@ func (f *fanotify) add(h *home, dir *os.File) error {
 func (f *fanotify) forget(h *home) { f.tree.removeTop(h) }
 
 func (f *fanotify) release() error {
-	errs := []error{f.group.Close()}
+	errs := []error{unix.Close(f.fd), unix.Close(f.kick)}
 	for _, d := range f.tree.disks {
 		errs = append(errs, d.Close())
 	}
@@ -138,11 +144,15 @@ func (f *fanotify) release() error {
 
 func (f *fanotify) close() error {
 	close(f.quit)
-	f.w.mu.Lock()
-	err := f.group.SetReadDeadline(time.Now())
-	f.w.mu.Unlock()
+	f.kicked()
 	<-f.done
-	return errors.Join(err, f.release())
+	return f.release()
+}
+
+// kicked has the reader look again.
+func (f *fanotify) kicked() {
+	one := [8]byte{1} // nothing else can be wrong than that it is not zero already
+	_, _ = unix.Write(f.kick, one[:])
 }
 
 // run reads until close.
@@ -176,26 +186,25 @@ func (f *fanotify) run() {
 // there may be more.
 func (f *fanotify) wait() (full bool) {
 	f.w.mu.Lock()
-	group := f.group
+	fd := f.fd
 	f.w.mu.Unlock()
-	conn, err := group.SyscallConn()
-	if err == nil {
-		err = conn.Read(func(uintptr) bool {
-			f.w.mu.Lock()
-			defer f.w.mu.Unlock()
-			n := f.read()
-			full = n > len(f.buf)/2
-			return n != 0
-		})
+	// When fd is closed meanwhile, kick is written to after that.
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(f.kick), Events: unix.POLLIN}}
+	_, err := unix.Poll(fds, -1)
+	if fds[1].Revents != 0 {
+		var count [8]byte
+		_, _ = unix.Read(f.kick, count[:])
 	}
-	if err != nil && !f.quitting() {
-		f.w.mu.Lock()
-		if f.group == group { // else drain began anew
-			f.again(err)
-		}
-		f.w.mu.Unlock()
+	if f.quitting() || errors.Is(err, unix.EINTR) {
+		return true
 	}
-	return full
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	if err != nil {
+		f.again(fmt.Errorf("poll: %w", err))
+		return false
+	}
+	return f.read() > len(f.buf)/2
 }
 
 // read takes in what fits the buffer, and returns how many bytes that was; 0:
@@ -257,8 +266,9 @@ func (f *fanotify) again(why error) {
 			err = errors.Join(err, f.markDisk(fd, d))
 		}
 		if err == nil {
-			err = f.group.Close()
-			f.fd, f.group = fd, os.NewFile(uintptr(fd), "fanotify")
+			err = unix.Close(f.fd)
+			f.fd = fd
+			f.kicked()
 		} else {
 			err = errors.Join(err, unix.Close(fd))
 		}

@@ -184,7 +184,7 @@ func logBomb(t *testing.T, b *box, who bomber, able Abilities) {
 		b.denied(t, who.root, "open-write", "/proc/1/fd/"+fd)
 	}
 	need(t, able.NoLogBound)
-	const flood, bound = 1 << 30, 512 << 20
+	const flood, bound = 2 << 30, 1 << 30 // it is cut each second; a busy machine is late
 	ended := make(chan error, 1)
 	go func() { ended <- b.floodLog(flood, "last-words") }()
 	var most int64

@@ -865,6 +865,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workstation/template": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What became of the template that the home began with */
+        get: operations["home-template"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workstation/uploads": {
         parameters: {
             query?: never;
@@ -1352,6 +1369,37 @@ export interface components {
             quota_bytes: number;
             /** Format: int64 */
             quota_files: number;
+        };
+        HomeTemplate: {
+            /**
+             * Format: date-time
+             * @description Since when the state is so
+             */
+            at?: string;
+            /**
+             * Format: int64
+             * @description pending: what came of it so far, packed as it comes
+             */
+            fetched_bytes?: number;
+            /**
+             * Format: int64
+             * @description Files and links that it brought
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description Names that were there already, and stayed
+             */
+            kept: number;
+            /** @description Where it is from: an address without credentials and query, or the name that a folder or archive has on the server */
+            source?: string;
+            /**
+             * @description none: the home began with the host's skeleton alone; pending: it is being fetched, also after a start of the server; done and failed are for good
+             * @enum {string}
+             */
+            state: "none" | "pending" | "done" | "failed";
+            /** @description failed: why, and what to do */
+            trouble?: string;
         };
         KeepAwakeInputBody: {
             /**
@@ -9735,6 +9783,89 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Insufficient Storage */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "home-template": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HomeTemplate"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -2,7 +2,7 @@ import { Problem, request, send } from '$lib/api/client'
 import type { Found as Beginning } from './edit.svelte'
 import { jsonLines } from './lines'
 import { query } from './query'
-import type { Entry, Found, GitStatus, Listing, Moved, SearchQuery, Trashed } from './types'
+import type { Entry, Found, GitStatus, HomeTemplate, Listing, Moved, SearchQuery, Trashed } from './types'
 
 const FILES = '/workstation/files'
 /** Where tus uploads begin. */
@@ -28,6 +28,7 @@ export const files = {
   trashed: () => request<Trashed[]>('GET', `${FILES}/trash`),
   deleteTrashed: (id: string) => request<void>('DELETE', `${FILES}/trash${query({ id })}`),
   restore: (id: string, to?: string) => request<Entry>('POST', `${FILES}/restore`, { id, ...(to ? { to } : {}) }),
+  template: () => request<HomeTemplate>('GET', '/workstation/template'),
   git: (path: string) => request<GitStatus>('GET', `${FILES}/git${at(path)}`),
 
   contentURL: (path: string) => `/api/v1${FILES}/content${at(path)}`,

@@ -6,6 +6,7 @@ import { toasts } from '$lib/state/toasts.svelte'
 import { download, files } from './api'
 import type { ArchiveFormat } from './api'
 import { Edit } from './edit.svelte'
+import { FirstFiles } from './first-files.svelte'
 import { another, baseOf, join, parentOf, shownText, within } from './names'
 import { topmost } from './select'
 import { FileTree } from './tree.svelte'
@@ -30,6 +31,7 @@ export type Asking =
 export class Desk {
   readonly tree = new FileTree(files)
   readonly uploads: Uploads
+  readonly firstFiles: FirstFiles
   edit = $state.raw<Edit | null>(null)
   asking = $state.raw<Asking | null>(null)
   #guard = (event: BeforeUnloadEvent) => {
@@ -37,6 +39,7 @@ export class Desk {
   }
 
   constructor(readonly user: string) {
+    this.firstFiles = new FirstFiles(user, files.template)
     this.uploads = new Uploads(sender(user), (path) => files.makeFolder(path, true))
     this.uploads.onarrived = (path) => this.tree.touched(...this.#newAlong(path))
     this.tree.onchanges = (changes) => void this.edit?.heard(changes)
@@ -48,6 +51,7 @@ export class Desk {
   dispose(): void {
     removeEventListener('beforeunload', this.#guard)
     this.tree.stop()
+    this.firstFiles.stop()
     this.uploads.pauseAll()
     this.edit = null
     drawer.leave = null

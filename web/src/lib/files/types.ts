@@ -39,6 +39,7 @@ export type BackupState = Schemas['BackupState']
 export type RestoreRequest = Schemas['RestoreRequest']
 export type RestorePreview = Schemas['RestorePreview']
 export type Restore = Schemas['Restore']
+export type HomeTemplate = Schemas['HomeTemplate']
 
 /** Whether it is a folder, or a link that leads to one. */
 export function isFolder(entry: Pick<Entry, 'kind' | 'leads_to'>): boolean {

@@ -1,7 +1,7 @@
 // Times, modes and the state of backups in words.
 import { size, span } from '$lib/state/class-words'
 import { baseOf, HOME, shownText } from './names'
-import type { BackupState, Restore } from './types'
+import type { BackupState, HomeTemplate, Restore } from './types'
 
 const DAY_S = 86_400
 
@@ -167,6 +167,24 @@ export function restoreWords(r: Restore, now: number): { text: string; bad: bool
     case 'done':
       return { text: `${what} was restored ${r.into ? `as ${shownText(r.into)}` : 'in its place'}, ${from}${trouble && `.${trouble}`}`, bad: trouble !== '' }
   }
+}
+
+export interface FirstFilesWords {
+  text: string
+  /** How far it has come; empty: not known. */
+  far: string
+  bad: boolean
+}
+
+/** What there is to say of the files that the home begins with; null: nothing. */
+export function firstFilesWords(t: HomeTemplate): FirstFilesWords | null {
+  if (t.state === 'pending') {
+    return { text: 'Fetching your home\u2019s first files…', far: t.fetched_bytes ? size(t.fetched_bytes) : '', bad: false }
+  }
+  if (t.state !== 'failed') return null
+  const from = t.source ? ` from ${t.source}` : ''
+  const text = `Your home\u2019s first files did not come${from}. ${t.trouble ?? ''} Your home works without them; they are not fetched again.`
+  return { text: text.replace('  ', ' '), far: '', bad: true }
 }
 
 /** When it comes: "in 40 s". */

@@ -2,7 +2,7 @@ import { Link } from './link'
 import type { LinkOptions, LinkState } from './link'
 import type { Sink } from './output'
 import { Stream } from './stream'
-import type { Attached, Bytes, ErrorMessage, Exit, Look, Peer, ServerMessage, Tab, Welcome, You } from './wire'
+import type { Attached, Bytes, Command, ErrorMessage, Exit, Look, Peer, ServerMessage, Tab, Welcome, You } from './wire'
 
 export interface Size {
   cols: number
@@ -33,6 +33,10 @@ export interface ConnectionOptions
   onProblem(sentence: string): void
   /** What a program wants the person to know; it may be any text. */
   onNotice?(tab: string, title: string, text: string): void
+  /** A program rang, in any tab. */
+  onBell?(tab: string): void
+  /** A command began or ended, in any tab. */
+  onCommand?(command: Command): void
   onStreamBytes?(tab: string, offset: number, bytes: Bytes): void
 }
 
@@ -220,6 +224,11 @@ export class Connection {
       case 'notify':
         if (message.code === 'program') this.options.onNotice?.(message.tab ?? '', message.title ?? '', message.text)
         return
+      case 'bell':
+        return this.options.onBell?.(message.tab)
+      case 'command':
+        return this.options.onCommand?.(message)
+      // Titles and folders are in `tabs` as well, which comes with every change.
     }
   }
 

@@ -36,7 +36,6 @@ const encoder = new TextEncoder()
 
 /** One tab's xterm: lives as long as the tab, is drawn only while its tab is shown. */
 export class Screen implements Sink {
-  title = $state('')
   cols = $state(80)
   rows = $state(24)
   readonly term: Terminal
@@ -77,7 +76,6 @@ export class Screen implements Sink {
     this.term.loadAddon(this.search)
     this.term.loadAddon(new UnicodeGraphemesAddon())
     this.term.loadAddon(new WebLinksAddon((_event, uri) => openLink(uri)))
-    this.term.onTitleChange((title) => (this.title = title.slice(0, 200)))
     this.term.onBell(() => options.onBell())
     this.term.onData((data) => this.#typed(data))
     this.term.onBinary((data) => options.onInput(Uint8Array.from(data, (c) => c.charCodeAt(0) & 0xff)))

@@ -7,7 +7,6 @@ export class TabView {
   ended = $state.raw<Ended | null>(null)
   attached = $state(false)
   driver = $state(false)
-  bell = $state(false)
   /** Typed, never delivered: shown until the person has seen it. */
   lost = $state('')
   readonly recorder: Recorder | null

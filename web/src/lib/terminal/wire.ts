@@ -112,6 +112,17 @@ export interface Exit {
   offset: number
 }
 
+export interface Command {
+  type: 'command'
+  tab: string
+  id: number
+  phase: 'start' | 'end'
+  offset: number
+  line?: string
+  exit_code?: number
+  duration_ms?: number
+}
+
 export interface ErrorMessage {
   type: 'error'
   req?: Req
@@ -134,7 +145,7 @@ export type ServerMessage =
   | { type: 'title'; tab: string; title: string }
   | { type: 'cwd'; tab: string; cwd: string }
   | { type: 'bell'; tab: string }
-  | { type: 'command'; tab: string; id: number; phase: 'start' | 'end'; offset: number; line?: string; exit_code?: number; duration_ms?: number }
+  | Command
   | { type: 'pong'; t: number }
 
 export interface Frame {

@@ -9,6 +9,7 @@ import { recordingWanted } from './recorder'
 import { lookOf } from './look'
 import { Screen } from './screen.svelte'
 import { TabView } from './tab-view.svelte'
+import { Unseen } from './unseen'
 import type { Verdict } from './verdict'
 import { SUBPROTOCOL } from './wire'
 import type { Bytes, Tab } from './wire'
@@ -46,6 +47,7 @@ export class Workspace {
   /** A tab whose close waits for a yes. */
   closing = $state.raw<Tab | null>(null)
   readonly views = new SvelteMap<string, TabView>()
+  readonly unseen = new Unseen()
   #connection: Connection
   #emptied = false
   /** A shell was asked for and is not there yet: its name, and what was typed meanwhile, meant for it. */
@@ -78,6 +80,10 @@ export class Workspace {
       onOpened: (tab, name) => this.#opened(tab, name),
       onNotOpened: (name) => this.#notOpened(name),
       onProblem: (sentence) => toasts.problem(sentence),
+      onBell: (tab) => this.#bell(tab),
+      onCommand: (command) => {
+        if (command.tab !== this.active) this.unseen.command(command)
+      },
       onNotice: (tab, title, text) => this.#notice(tab, title, text),
       onStreamBytes: (tab, offset, bytes) => this.views.get(tab)?.recorder?.take(offset, bytes),
     })
@@ -135,8 +141,7 @@ export class Workspace {
     this.active = tab
     this.#typingAhead = false
     this.#connection.watch(tab)
-    const view = this.views.get(tab)
-    if (view) view.bell = false
+    this.unseen.seen(tab)
   }
 
   /** Goes to the tab so many places along, around the ends. */
@@ -262,8 +267,7 @@ export class Workspace {
   }
 
   #bell(tab: string): void {
-    const view = this.views.get(tab)
-    if (view && tab !== this.active) view.bell = true
+    if (tab !== this.active) this.unseen.bell(tab)
   }
 
   #welcome(tabs: Tab[]): void {
@@ -275,6 +279,7 @@ export class Workspace {
 
   #takeTabs(tabs: Tab[]): void {
     this.tabs = tabs
+    this.unseen.keep(tabs)
     if (tabs.length > 0) this.#emptied = false
   }
 

@@ -1,0 +1,29 @@
+import { SvelteMap, SvelteSet } from 'svelte/reactivity'
+import type { Command, Tab } from './wire'
+
+/** What happened in tabs since they were shown last, by their ids: most have no screen in this page. */
+export class Unseen {
+  readonly rang = new SvelteSet<string>()
+  /** How the last command ended, in words. */
+  readonly ended = new SvelteMap<string, string>()
+
+  bell(tab: string): void {
+    this.rang.add(tab)
+  }
+
+  command({ tab, phase, exit_code: code }: Command): void {
+    if (phase === 'start') this.ended.delete(tab)
+    else this.ended.set(tab, code ? `Command ended with code ${code}` : 'Command ended')
+  }
+
+  seen(tab: string): void {
+    this.rang.delete(tab)
+    this.ended.delete(tab)
+  }
+
+  /** Forgets tabs that are no more. */
+  keep(tabs: Tab[]): void {
+    const there = new Set(tabs.map(({ tab }) => tab))
+    for (const tab of [...this.rang, ...this.ended.keys()]) if (!there.has(tab)) this.seen(tab)
+  }
+}
