@@ -134,10 +134,16 @@ func (g *Guard) keep(ctx context.Context, h *watched, old Usage) {
 		}
 		h.ceiling = room{old.Bytes + h.slack.bytes, old.Files + h.slack.files}
 	}
+	if h.settling {
+		h.settling = false
+		h.ceiling = room{u.Bytes + h.slack.bytes, u.Files + h.slack.files}
+		return
+	}
 	if u.Bytes >= max(h.ceiling.bytes, u.Limit) || u.Files >= max(h.ceiling.files, u.FileLimit) {
 		g.brake(ctx, h, brakedNotice(u))
 		h.slack = room{grewNoticeably, grewNoticeablyFiles}
 		h.ceiling = room{u.Bytes + h.slack.bytes, u.Files + h.slack.files}
+		h.settling, h.soon = true, true
 		return
 	}
 	h.ceiling.bytes = min(h.ceiling.bytes, u.Bytes+h.slack.bytes)
