@@ -84,7 +84,7 @@ type watched struct {
 	full     bool  // at its limit
 	slack    room  // what it may grow by while full
 	ceiling  room  // and so up to here
-	settling bool  // somebody was braked: what was written until they stood still is not held against them
+	settling bool  // all were stopped: what they wrote until they stood still is not held against who is woken
 	soon     bool  // measure at the next chance
 }
 

@@ -231,6 +231,7 @@ func (g *Guard) hidden() (most *writer) {
 	return most
 }
 
+// allStopped says whether none of a home's sessions can write.
 func (g *Guard) allStopped(h *watched) bool {
 	for _, id := range h.sessions {
 		if !g.sessions[id].Frozen {

@@ -117,7 +117,7 @@ func (g *Guard) measured(ctx context.Context, h *watched, u Usage) {
 		g.keep(ctx, h, old)
 		return
 	}
-	h.full = false
+	h.full, h.settling = false, false
 	g.release(ctx, h, codeHomeFull)
 }
 
@@ -140,10 +140,14 @@ func (g *Guard) keep(ctx context.Context, h *watched, old Usage) {
 		return
 	}
 	if u.Bytes >= max(h.ceiling.bytes, u.Limit) || u.Files >= max(h.ceiling.files, u.FileLimit) {
+		stood := g.allStopped(h)
 		g.brake(ctx, h, brakedNotice(u))
 		h.slack = room{grewNoticeably, grewNoticeablyFiles}
 		h.ceiling = room{u.Bytes + h.slack.bytes, u.Files + h.slack.files}
-		h.settling, h.soon = true, true
+		// Until its sessions stood still they may have written more.
+		if h.settling = !stood && g.allStopped(h); h.settling {
+			h.soon = true
+		}
 		return
 	}
 	h.ceiling.bytes = min(h.ceiling.bytes, u.Bytes+h.slack.bytes)
