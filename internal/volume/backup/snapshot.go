@@ -241,13 +241,16 @@ func (u *unit) compare(ctx context.Context) error {
 // begin makes the repository, in place of one that is gone or for the first time.
 func (u *unit) begin(ctx context.Context) error {
 	u.vanished()
-	u.quick = false
+	u.quick, u.quickAt = false, time.Time{}
 	return u.repo.Init(ctx)
 }
 
+// quickenAgain is after how long it is tried again to make a cheap key file.
+const quickenAgain = 6 * time.Hour
+
 // quicken has the next runs cost less, once. Without it they do the same.
 func (u *unit) quicken(ctx context.Context) {
-	if u.quick {
+	if u.quick || time.Now().Before(u.quickAt) {
 		return
 	}
 	short, cancel := context.WithTimeoutCause(ctx, time.Minute, errStalled) // others wait for the slot
@@ -256,7 +259,8 @@ func (u *unit) quicken(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	if u.quick = true; err != nil {
+	if u.quick = err == nil; err != nil {
+		u.quickAt = time.Now().Add(quickenAgain)
 		u.log.Warn("no cheap key file; each step of a snapshot costs half a second of processor time more", "error", err)
 	}
 }

@@ -91,7 +91,7 @@ func (u *unit) forget(run, yielding context.Context) error {
 	// cut off before it said so.
 	err := u.list(ctx)
 	u.mu.Lock()
-	waits := !u.newestVerified()
+	waits := !u.newestVerified(time.Now())
 	u.mu.Unlock()
 	if err != nil || waits {
 		return err
@@ -129,15 +129,16 @@ func (u *unit) list(ctx context.Context) error {
 
 // unproved are the snapshots of which it is known that they could not be read back,
 // and that are not needed: one that could follows. Else the policy might keep such
-// a one as the last of its hour, and not the good one before it.
+// a one as the last of its hour, and not the good one before it. One that was left
+// behind with a time to come is the policy's newest for ever.
 func (u *unit) unproved() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var ids []string
-	good := false
+	now, good := time.Now(), false
 	for _, s := range slices.Backward(u.rec.Snapshots) {
 		good = good || !s.Verified.IsZero()
-		if good && slices.Contains(u.rec.Unproved, s.ID) {
+		if good && slices.Contains(u.rec.Unproved, s.ID) || leftInTheFuture(s, now) {
 			ids = append(ids, s.ID)
 		}
 	}
@@ -222,8 +223,10 @@ func (u *unit) scrub(run context.Context) {
 		return
 	}
 	u.e.work.Go(func() {
-		err := u.check(run, part)
-		u.e.scrubs.leave() // before it can be due again
+		err := func() error {
+			defer u.e.scrubs.leave() // before it can be due again
+			return u.check(run, part)
+		}()
 		u.scrubbed(err, part == wholly, run.Err() != nil)
 		u.nudge()
 	})

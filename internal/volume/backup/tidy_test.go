@@ -252,6 +252,7 @@ func TestNothingIsForgottenForWhatDoesNotCount(t *testing.T) {
 	second := now.Truncate(time.Second)
 	good, left := station.Snapshot{ID: "a", At: second.Add(1), Verified: now}, station.Snapshot{ID: "b", At: second.Add(-time.Second)}
 	same, later := station.Snapshot{ID: "c", At: second}, station.Snapshot{ID: "d", At: second.Add(time.Second)}
+	future := station.Snapshot{ID: "e", At: now.Add(300 * 24 * time.Hour)}
 	for _, c := range []struct {
 		compared bool
 		list     []station.Snapshot
@@ -262,11 +263,17 @@ func TestNothingIsForgottenForWhatDoesNotCount(t *testing.T) {
 		{true, []station.Snapshot{same, good}, false}, // restic knows seconds
 		{true, nil, false},
 		{true, []station.Snapshot{left, good}, true},
+		{true, []station.Snapshot{good, future}, true}, // a clock was wrong when a server was killed
+		{true, []station.Snapshot{future}, false},
 	} {
 		u.compared, u.rec.Snapshots = c.compared, c.list
 		if _, due := u.tidyDue(now, time.Time{}); due != c.due {
 			t.Errorf("%+v: due %v", c, due)
 		}
+	}
+	u.rec.Snapshots = []station.Snapshot{left, good, future}
+	if ids := u.unproved(); !slices.Equal(ids, []string{"e"}) {
+		t.Errorf("to be forgotten: %q", ids)
 	}
 }
 

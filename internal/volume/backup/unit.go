@@ -34,11 +34,12 @@ type unit struct {
 	pend            pending // changed since the present or last run began
 	covering        pending // what the present run is to cover
 	asked           []asked
-	blind           bool // the home cannot be watched, or changes are heard too late
-	late            bool // they are heard late
-	watched         bool // the first try to watch has been made
-	compared        bool // the record with the repository, since the start
-	quick           bool // its cheap key file was seen to, since the start
+	blind           bool      // the home cannot be watched, or changes are heard too late
+	late            bool      // they are heard late
+	watched         bool      // the first try to watch has been made
+	compared        bool      // the record with the repository, since the start
+	quick           bool      // its cheap key file was seen to, since the start
+	quickAt         time.Time // not before
 	busy            string
 	reading         int    // how many With runs there are
 	readBusy        string // what they say
@@ -215,7 +216,7 @@ func (u *unit) tidyDue(now, due time.Time) (time.Time, bool) {
 	if u.scrubbing || u.rec.Damage != "" { // what seems to be of no use may be what is needed to mend it
 		return time.Time{}, false
 	}
-	if !u.compared || !u.newestVerified() {
+	if !u.compared || !u.newestVerified(now) {
 		return time.Time{}, false // the next snapshot comes first
 	}
 	at := u.tidyAt
@@ -244,14 +245,21 @@ func (u *unit) tidyDue(now, due time.Time) (time.Time, bool) {
 // newestVerified says whether the newest snapshot counts. One that a killed server
 // left behind does not, and the policy would keep it as its hour's, and not the one
 // before it that does. Of those of one second, which is all that the repository knows
-// of the time, it would keep any. The caller holds the lock.
-func (u *unit) newestVerified() bool {
-	n := len(u.rec.Snapshots)
+// of the time, it would keep any. One of the future, which a clock that was wrong left
+// behind, says nothing of today; forget removes it. The caller holds the lock.
+func (u *unit) newestVerified(now time.Time) bool {
+	list := slices.DeleteFunc(slices.Clone(u.rec.Snapshots), func(s station.Snapshot) bool { return leftInTheFuture(s, now) })
+	n := len(list)
 	if n == 0 {
 		return false
 	}
-	second := u.rec.Snapshots[n-1].At.Truncate(time.Second)
-	return !slices.ContainsFunc(u.rec.Snapshots, func(s station.Snapshot) bool { return s.Verified.IsZero() && !s.At.Before(second) })
+	second := list[n-1].At.Truncate(time.Second)
+	return !slices.ContainsFunc(list, func(s station.Snapshot) bool { return s.Verified.IsZero() && !s.At.Before(second) })
+}
+
+// leftInTheFuture says whether a snapshot does not count and is of a time to come.
+func leftInTheFuture(s station.Snapshot, now time.Time) bool {
+	return s.Verified.IsZero() && s.At.Sub(now) > clocksDiffer
 }
 
 // pruneOverdue says whether pruning was put off so long that it is to come to its

@@ -69,8 +69,6 @@ var symptoms = []struct {
 	{"", []string{"connection refused", "no such host", "i/o timeout", "connection reset", "network is unreachable", "no route to host", "TLS handshake", "x509:", "tls:", "unexpected EOF", ": EOF", "server misbehaving",
 		"Service Unavailable", "Internal Server Error", "InternalError", "internal error", "SlowDown", "reduce your request rate", "502 Bad Gateway", "Gateway Timeout", "ServiceUnavailable", "net/http:", "broken pipe", "context deadline exceeded", "timeout awaiting", "Connection closed by foreign host"}, station.ErrUnavailable, CodeUnreachable,
 		"The store of %s cannot be reached or does not work; see that S3_ENDPOINT is right and answers."},
-	{"", []string{"file too large"}, station.ErrConflict, CodeTooLarge,
-		"A file of the snapshot at %s is larger than was expected; list the backups again, and take another one."},
 	{"", []string{"should be a file, but is a"}, station.ErrConflict, CodeNotAFile,
 		"That is no file in the snapshot at %s; ask for a folder as an archive."},
 	{"", []string{"no matching ID found", "could not find snapshot", "no snapshot found", "not found in snapshot", "cannot dump file"}, station.ErrNotFound, CodeNoSnapshot,
@@ -83,6 +81,8 @@ var symptoms = []struct {
 	{"", []string{"ciphertext verification failed", "repository contains errors", "invalid data returned", "error loading index", "does not match id", "not found in index", "Fatal: unable to load index", "hash mismatch", "unexpected size", "is not contained in any index",
 		"not found in repository", "is not known; the repository could be damaged", "config file has zero size", "specified key does not exist", "NoSuchKey"}, station.ErrUnavailable, CodeDamaged, damaged},
 	{"/repository/", []string{"no such file or directory"}, station.ErrUnavailable, CodeDamaged, damaged},
+	{"", []string{"file too large"}, station.ErrConflict, CodeTooLarge,
+		"A file of the snapshot at %s is larger than was expected; list the backups again, and take another one."},
 }
 
 const damaged = "The repository at %s is damaged; keep it as it is, and run restic check on it to see what can be read."

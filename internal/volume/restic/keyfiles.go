@@ -23,6 +23,7 @@ type keyStore interface {
 	list(ctx context.Context) ([]string, error)
 	get(ctx context.Context, name string) ([]byte, error)
 	put(ctx context.Context, name string, b []byte) error
+	remove(ctx context.Context, name string) error
 }
 
 func (r *Repo) keyFiles() (keyStore, error) {
@@ -48,6 +49,13 @@ func (r *Repo) keyFiles() (keyStore, error) {
 	if b.Region != "auto" {
 		o.Region = b.Region
 	}
+	// What restic runs in has no proxy either.
+	transport, err := minio.DefaultTransport(secure)
+	if err != nil {
+		return nil, err
+	}
+	transport.Proxy = nil
+	o.Transport = transport
 	c, err := minio.New(host, o)
 	return &keyObjects{c, b.Name, path.Join(b.Prefix, r.o.Path, "keys") + "/"}, err
 }
@@ -89,6 +97,10 @@ func (f keyFolder) put(_ context.Context, name string, b []byte) error {
 	return os.Rename(tmp, filepath.Join(string(f), name))
 }
 
+func (f keyFolder) remove(_ context.Context, name string) error {
+	return os.Remove(filepath.Join(string(f), name))
+}
+
 type keyObjects struct {
 	c              *minio.Client
 	bucket, prefix string
@@ -127,4 +139,8 @@ func (k *keyObjects) get(ctx context.Context, name string) ([]byte, error) {
 func (k *keyObjects) put(ctx context.Context, name string, b []byte) error {
 	_, err := k.c.PutObject(ctx, k.bucket, k.prefix+name, bytes.NewReader(b), int64(len(b)), minio.PutObjectOptions{})
 	return err
+}
+
+func (k *keyObjects) remove(ctx context.Context, name string) error {
+	return k.c.RemoveObject(ctx, k.bucket, k.prefix+name, minio.RemoveObjectOptions{})
 }

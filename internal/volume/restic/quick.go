@@ -1,6 +1,7 @@
 package restic
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -114,7 +115,12 @@ func (r *Repo) Quicken(ctx context.Context) error {
 	if err := r.run(ctx, job{args: []string{"cat", "masterkey"}, out: &master, noLock: true}); err != nil {
 		return err
 	}
-	b, err := makeQuick([]byte(master.String()), r.o.Key, r.o.Host)
+	return r.addQuick(ctx, keys, master.String())
+}
+
+// addQuick makes the key file.
+func (r *Repo) addQuick(ctx context.Context, keys keyStore, master string) error {
+	b, err := makeQuick([]byte(master), r.o.Key, r.o.Host)
 	if err != nil {
 		return err
 	}
@@ -123,7 +129,42 @@ func (r *Repo) Quicken(ctx context.Context) error {
 	if err := keys.put(ctx, name, b); err != nil {
 		return fmt.Errorf("a key file for the repository: %w", err)
 	}
+	if err := r.proveQuick(ctx, keys, name, b, master); err != nil {
+		r.hint.Store(nil)
+		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+		defer cancel()
+		if rerr := keys.remove(short, name); rerr != nil {
+			err = fmt.Errorf("%w; and %s stays there, which may be deleted: %w", err, name, rerr)
+		}
+		return fmt.Errorf("a key file for the repository: %w", err)
+	}
 	return r.remember(name)
+}
+
+// removeWithin is how long it may take to take a key file back.
+const removeWithin = 20 * time.Second
+
+// proveQuick sees that a new key file arrived as it was meant, and that restic opens
+// the repository with it: restic gives up at a key file that it cannot make sense of,
+// also where another would do.
+func (r *Repo) proveQuick(ctx context.Context, keys keyStore, name string, sent []byte, master string) error {
+	b, err := keys.get(ctx, name)
+	if err != nil {
+		return err
+	}
+	var k keyFile
+	if !bytes.Equal(b, sent) || json.Unmarshal(b, &k) != nil {
+		return errors.New("it did not arrive as it was sent")
+	}
+	d, err := k.derive(r.o.Key)
+	if err != nil {
+		return err
+	}
+	if got, ok := d.open(k.Data); !ok || string(got) != master {
+		return errors.New("it does not hold what it was made of")
+	}
+	r.hint.Store(&name)
+	return r.run(ctx, job{args: []string{"cat", "config"}, noLock: true})
 }
 
 // remember has restic try this key file first, also after the next start.
@@ -178,7 +219,11 @@ func isQuick(file []byte, password string) bool {
 		return false
 	}
 	d, err := k.derive(password)
-	return err == nil && d.opens(k.Data)
+	if err != nil {
+		return false
+	}
+	_, ok := d.open(k.Data)
+	return ok
 }
 
 // derived is the key that a password gives.
@@ -212,13 +257,18 @@ func (d *derived) seal(plain []byte) []byte {
 	return slices.Concat(nonce, text, tag[:])
 }
 
-func (d *derived) opens(sealed []byte) bool {
+func (d *derived) open(sealed []byte) (plain []byte, ok bool) {
 	if len(sealed) < aes.BlockSize+poly1305.TagSize {
-		return false
+		return nil, false
 	}
 	nonce, text := sealed[:aes.BlockSize], sealed[aes.BlockSize:len(sealed)-poly1305.TagSize]
 	tag := [poly1305.TagSize]byte(sealed[len(sealed)-poly1305.TagSize:])
-	return poly1305.Verify(&tag, text, d.once(nonce))
+	if !poly1305.Verify(&tag, text, d.once(nonce)) {
+		return nil, false
+	}
+	plain = make([]byte, len(text))
+	cipher.NewCTR(d.block, nonce).XORKeyStream(plain, text)
+	return plain, true
 }
 
 // once is the key of one tag.

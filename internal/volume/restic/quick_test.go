@@ -1,6 +1,7 @@
 package restic
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -124,6 +125,52 @@ func TestQuickKeyFileIsNotMade(t *testing.T) {
 	try(t, r.Quicken(t.Context()))
 	if n := len(keyNames(t, r)); n != before {
 		t.Errorf("%d key files became %d", before, n)
+	}
+}
+
+// liar is a store that changes what it is given.
+type liar struct {
+	keyStore
+	lie func(b []byte) []byte
+}
+
+func (l liar) put(ctx context.Context, name string, b []byte) error {
+	return l.keyStore.put(ctx, name, l.lie(b))
+}
+
+// A key file that did not arrive whole, or that restic does not open the repository with,
+// is taken back: restic gives up at one that makes no sense to it.
+func TestQuickKeyFileIsProved(t *testing.T) {
+	_, o := open(t)
+	o.Key = NewKey()
+	r, err := Open(o)
+	try(t, err)
+	try(t, r.Init(t.Context()))
+	keys, err := r.keyFiles()
+	try(t, err)
+	var master strings.Builder
+	try(t, r.run(t.Context(), job{args: []string{"cat", "masterkey"}, out: &master, noLock: true}))
+	const other = `{"mac":{"k":"AAAAAAAAAAAAAAAAAAAAAA==","r":"AAAAAAAAAAAAAAAAAAAAAA=="},"encrypt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}`
+	same := func(b []byte) []byte { return b }
+	for what, c := range map[string]struct {
+		master string
+		lie    func([]byte) []byte
+	}{
+		"cut short":                 {master.String(), func(b []byte) []byte { return b[:len(b)-1] }},
+		"of another repository":     {other, same},
+		"of no repository":          {`{"mac":{},"encrypt":""}`, same},
+		"with something else in it": {master.String(), func([]byte) []byte { b, _ := makeQuick([]byte(other), o.Key, "h"); return b }},
+	} {
+		if err := r.addQuick(t.Context(), liar{keys, c.lie}, c.master); err == nil {
+			t.Errorf("%s: it is taken", what)
+		}
+		if names := keyNames(t, r); len(names) != 1 || r.hint.Load() != nil {
+			t.Errorf("%s: left are %q, %v", what, names, r.hint.Load())
+		}
+	}
+	try(t, r.addQuick(t.Context(), liar{keys, same}, master.String()))
+	if names := keyNames(t, r); len(names) != 2 {
+		t.Errorf("%q", names)
 	}
 }
 
