@@ -32,11 +32,11 @@ const (
 
 // templateState is what DATA/templates/USER.json says: a home begins only once.
 type templateState struct {
-	State   string           `json:"state"` // chosen (for a home to come), pending, done, failed
-	Source  string           `json:"source"`
-	At      time.Time        `json:"at"`
-	Trouble string           `json:"trouble,omitempty"`
-	Came    *files.Extracted `json:"came,omitempty"`
+	State  string           `json:"state"` // chosen (for a home to come), pending, done, failed
+	Source string           `json:"source"`
+	At     time.Time        `json:"at"`
+	Why    string           `json:"why,omitempty"` // failed: what its owner is told
+	Came   *files.Extracted `json:"came,omitempty"`
 }
 
 // templates fills new homes, beside all else: nobody waits for it, and a home
@@ -49,6 +49,7 @@ type templates struct {
 	work   sync.WaitGroup
 	stop   context.Context
 	going  sync.Map // station.ID to *atomic.Int64, the bytes that came
+	ended  sync.Map // station.ID to templateState, of those that could not be noted yet
 }
 
 func templatesIn(data string) string { return filepath.Join(data, "templates") }
@@ -56,16 +57,15 @@ func templatesIn(data string) string { return filepath.Join(data, "templates") }
 func (t *templates) file(user station.ID) string { return filepath.Join(t.dir, string(user)+".json") }
 
 func (t *templates) keep(user station.ID, s templateState) error {
-	s.At = time.Now().UTC()
+	if s.At.IsZero() {
+		s.At = time.Now().UTC()
+	}
 	b, err := json.MarshalIndent(s, "", "\t")
 	if err == nil {
 		err = os.MkdirAll(t.dir, 0o700)
 	}
 	if err == nil {
-		err = os.WriteFile(t.file(user)+".new", b, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(t.file(user)+".new", t.file(user))
+		err = writeWhole(t.file(user), b)
 	}
 	if err != nil {
 		return fmt.Errorf("note a template's state: %w", err)
@@ -98,8 +98,11 @@ func (t *templates) made(user station.ID) {
 	t.work.Go(func() { t.fill(user, source) })
 }
 
-// noted is what was noted of a user's template last.
+// noted is what became of a user's template last.
 func (t *templates) noted(user station.ID) (s templateState, err error) {
+	if s, ok := t.ended.Load(user); ok {
+		return s.(templateState), nil
+	}
 	b, err := os.ReadFile(t.file(user))
 	if err != nil {
 		return s, err
@@ -136,7 +139,7 @@ func (t *templates) Template(ctx context.Context, user station.ID) (out station.
 	case err != nil:
 		return out, fmt.Errorf("read what became of a home's template: %w", err)
 	}
-	out = station.HomeTemplate{State: s.State, Source: template.Shown(s.Source), Trouble: s.Trouble, At: s.At}
+	out = station.HomeTemplate{State: s.State, Source: template.Shown(s.Source), Trouble: s.Why, At: s.At}
 	if s.Came != nil {
 		out.Files, out.Kept = int64(s.Came.Files), int64(s.Came.Kept)
 	}
@@ -182,12 +185,35 @@ func (t *templates) fill(user station.ID, source string) {
 	s := templateState{State: "done", Source: source, Came: &came}
 	if err != nil {
 		t.log.Error("a new home begins without its template", "user", user, "template", template.Shown(source), "err", err)
-		s = templateState{State: "failed", Source: source, Trouble: troubleOf(err)}
+		s = templateState{State: "failed", Source: source, Why: troubleOf(err)}
 	} else {
 		t.log.Info("a new home has its template", "user", user, "files", came.Files, "kept", came.Kept)
 	}
-	if err := t.keep(user, s); err != nil {
-		t.log.Error("a template's state was not noted", "user", user, "err", err)
+	t.note(user, s)
+}
+
+// noteAgain is after how long it is tried again to note a state.
+const noteAgain = 10 * time.Second
+
+// note keeps how a template ended. Where that cannot be written, as on a disk that
+// the template itself filled, it is tried again: the next server would unpack it once more.
+func (t *templates) note(user station.ID, s templateState) {
+	s.At = time.Now().UTC()
+	t.ended.Store(user, s)
+	for first := true; ; first = false {
+		err := t.keep(user, s)
+		if err == nil {
+			t.ended.Delete(user)
+			return
+		}
+		if first {
+			t.log.Error("a template's state cannot be noted; it is tried again", "user", user, "err", err)
+		}
+		select {
+		case <-t.stop.Done():
+			return
+		case <-time.After(noteAgain):
+		}
 	}
 }
 

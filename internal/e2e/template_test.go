@@ -80,9 +80,23 @@ func TestAUserHasATemplateOfTheirOwn(t *testing.T) {
 	}
 }
 
-// A template that cannot be had keeps nobody from their shell.
+// A template that cannot be had keeps nobody from their shell, and its home's owner is
+// told what is so.
 func TestATemplateThatFails(t *testing.T) {
-	s := serve(t, "STAITHE_HOME_TEMPLATE="+filepath.Join(t.TempDir(), "none"))
+	dir := t.TempDir()
+	if err := os.Symlink("/proc/self/mem", filepath.Join(dir, "breaks-off.tar")); err != nil { // reading it fails
+		t.Fatal(err)
+	}
+	for source, trouble := range map[string]string{
+		"none":           "The template is not where the server looks for it",
+		"breaks-off.tar": "The server cannot read the template",
+	} {
+		t.Run(source, func(t *testing.T) { templateFails(t, dir, source, trouble) })
+	}
+}
+
+func templateFails(t *testing.T, dir, source, trouble string) {
+	s := serve(t, "STAITHE_HOME_TEMPLATE="+filepath.Join(dir, source))
 	if out := shellOutput(t, s, "main", "echo works"); out != "works\n" {
 		t.Errorf("%q", out)
 	}
@@ -90,7 +104,7 @@ func TestATemplateThatFails(t *testing.T) {
 		t.Error(state)
 	}
 	got := awaitTemplate(t, s.bearer(s.token), func(h station.HomeTemplate) bool { return h.State == "failed" })
-	if got.Source != "none" || got.Trouble != "The template is not where the server looks for it; tell the administrator, and put in yourself what you miss." || got.At.IsZero() {
+	if got.Source != source || got.Trouble != trouble+"; tell the administrator, and put in yourself what you miss." || got.At.IsZero() {
 		t.Errorf("%+v", got)
 	}
 }

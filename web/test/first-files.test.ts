@@ -59,6 +59,18 @@ describe('the first files', () => {
     expect(asked()).toBe(4)
   })
 
+  it('are asked about until the server says something, less and less often', async () => {
+    const away = new Problem(0, 'unreachable', '')
+    const { first, asked } = begin(away, away, away, failed)
+    first.start()
+    await pass(2000 + 4000)
+    expect([asked(), first.words]).toEqual([3, null])
+    await pass(8000)
+    expect(first.words?.bad).toBe(true)
+    await pass(600_000)
+    expect(asked()).toBe(4)
+  })
+
   it('are not asked about while nobody looks', async () => {
     const { first, asked } = begin(template('pending'))
     first.start()

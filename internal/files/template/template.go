@@ -35,6 +35,16 @@ var protocol = "https"
 type Stream struct {
 	io.ReadCloser
 	Format files.Format
+	broken string // what is said when it breaks off
+}
+
+// Read implements io.Reader. Its errors but io.EOF are for who waits for the template.
+func (s *Stream) Read(b []byte) (int, error) {
+	n, err := s.ReadCloser.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = trouble(s.broken, err)
+	}
+	return n, err
 }
 
 // formats are known by the ends of names.
@@ -122,7 +132,7 @@ func Open(ctx context.Context, source string) (*Stream, error) {
 	if err != nil {
 		return nil, trouble(notReadable, err)
 	}
-	return &Stream{f, format}, nil
+	return &Stream{f, format, notReadable}, nil
 }
 
 func fetch(ctx context.Context, address string, format files.Format) (*Stream, error) {
@@ -144,7 +154,7 @@ func fetch(ctx context.Context, address string, format files.Format) (*Stream, e
 		res.Body.Close()
 		return nil, trouble(noAnswer, fmt.Errorf("it answers %d", res.StatusCode))
 	}
-	return &Stream{res.Body, format}, nil
+	return &Stream{res.Body, format, noAnswer}, nil
 }
 
 // withoutAddress keeps credentials of an address out of the log.
@@ -171,7 +181,7 @@ func folder(ctx context.Context, top string) *Stream {
 		}
 		w.CloseWithError(err)
 	}()
-	return &Stream{r, files.Tar}
+	return &Stream{r, files.Tar, notReadable}
 }
 
 func pack(t *tar.Writer, top, path string, d fs.DirEntry) error {
@@ -236,7 +246,7 @@ func git(ctx context.Context, repo string) (*Stream, error) {
 		s.cmd = nil
 		return nil, errors.Join(trouble(noUnpack, err), s.Close())
 	}
-	return &Stream{s, files.Tar}, nil
+	return &Stream{s, files.Tar, noUnpack}, nil
 }
 
 // withoutUser is what git says without an address's credentials, as they are

@@ -4,6 +4,7 @@ import type { FirstFilesWords } from './words'
 
 const KEY = 'staithe.first-files'
 const LOOK_MS = 2000
+const LOOK_MOST_MS = 60_000
 
 /** What became of the files that the home begins with: asked once, and again while they are on their way. */
 export class FirstFiles {
@@ -51,15 +52,17 @@ export class FirstFiles {
     }
   }
 
-  async #look(turn: number): Promise<void> {
-    let template = this.template
+  async #look(turn: number, wait = LOOK_MS): Promise<void> {
+    let template: HomeTemplate | null = null
     try {
       template = await this.ask()
     } catch {
-      // The drawer says by itself that the server is away; what was on its way is asked for again.
+      // The drawer says by itself that the server is away.
     }
     if (turn !== this.#turn) return
-    this.template = template
-    if (template?.state === 'pending') this.#timer = setTimeout(() => void this.#look(turn), LOOK_MS)
+    if (template) this.template = template
+    else if (this.template && this.template.state !== 'pending') return // it is known, and for good
+    if (!template) this.#timer = setTimeout(() => void this.#look(turn, Math.min(wait * 2, LOOK_MOST_MS)), wait)
+    else if (template.state === 'pending') this.#timer = setTimeout(() => void this.#look(turn), LOOK_MS)
   }
 }
