@@ -28,10 +28,13 @@ func csiAsks(body string, final byte) bool {
 		"?m",  // XTQMODKEYS
 		"?g",  // XTQFMTKEYS
 		"#R",  // XTREPORTCOLORS
+		"#S",  // XTTITLEPOS
 		"#|",  // XTREPORTSGR
 		"'|",  // DECRQLP
 		"\"v": // DECRQDE
 		return true
+	case "?h": // terminals that know 2048 report their size, at once
+		return params == "2048"
 	case "t": // the reports of XTWINOPS
 		first, _, _ := strings.Cut(params, ";")
 		switch number(first) {
@@ -98,6 +101,9 @@ func mayAsk(kind byte, begin string) bool {
 		case "4", "5", "21":
 			return true
 		}
+		if marked(id) && rest == "" {
+			return true
+		}
 		return tenColour(id) || oscAsks(begin)
 	case 'P':
 		return dcsFinal(begin) < 0 || dcsAsks(begin)
@@ -118,8 +124,6 @@ func oscAsks(body string) bool {
 		return anyField(rest, ";", func(f string) bool { return f == "?" })
 	case "21": // kitty's colours
 		return anyField(rest, ";", func(f string) bool { return f == "?" || strings.HasSuffix(f, "=?") })
-	case "22", "50": // the pointer's shape in kitty, the font
-		return strings.HasPrefix(rest, "?")
 	case "60", "61": // XTQALLOWED, XTQDISALLOWED
 		return true
 	case "99": // what notifications kitty knows, and which are shown
@@ -136,7 +140,17 @@ func oscAsks(body string) bool {
 			return true
 		}
 	}
-	return tenColour(id) && anyField(rest, ";", func(f string) bool { return f == "?" })
+	return tenColour(id) && anyField(rest, ";", func(f string) bool { return f == "?" }) || marked(id) && strings.HasPrefix(rest, "?")
+}
+
+// marked are those OSC that ask when their text begins with a question mark: a
+// property, the pointer's shape, fonts and other resources of rxvt-unicode and mintty.
+func marked(id string) bool {
+	switch id {
+	case "3", "22", "39", "49", "50", "776", "7770", "7771", "7777":
+		return true
+	}
+	return len(id) == 3 && id >= "701" && id <= "713"
 }
 
 func anyField(s, between string, is func(string) bool) bool {
@@ -168,9 +182,13 @@ func dcsAsks(body string) bool {
 	return strings.HasPrefix(body, "@kitty-")
 }
 
-// apcAsks: kitty's graphics, a=q.
+// apcAsks: kitty's graphics, of which that is answered which asks or has a number,
+// unless it is told to be quiet.
 func apcAsks(body string) bool {
 	body, graphics := strings.CutPrefix(body, "G")
 	control, _, _ := strings.Cut(body, ";")
-	return graphics && anyField(control, ",", func(f string) bool { return f == "a=q" })
+	has := func(begin string) bool {
+		return anyField(control, ",", func(f string) bool { return strings.HasPrefix(f, begin) })
+	}
+	return graphics && (has("a=q") || (has("i=") || has("I=")) && !has("q=2"))
 }

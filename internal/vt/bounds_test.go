@@ -3,8 +3,10 @@ package vt
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -59,6 +61,36 @@ func TestAbuse29_Resizes(t *testing.T) {
 					t.Fatalf("%s: line %d of %d columns has a cluster at %d", c.name, y, len(l.cells), i)
 				}
 			}
+		}
+	}
+}
+
+// TestAbuse29_Wide: lines that take little do not take much because they are wide.
+func TestAbuse29_Wide(t *testing.T) {
+	fill := func(cols int) *Terminal {
+		vt := New(cols, 2, Options{})
+		vt.Write([]byte(strings.Repeat("a line\r\n", 20_000)))
+		return vt
+	}
+	narrow, wide := fill(80), fill(MaxCols)
+	for name, c := range map[string]struct {
+		vt   *Terminal
+		what func(*Terminal)
+	}{
+		"resize":   {narrow, func(vt *Terminal) { vt.Resize(MaxCols, 2) }},
+		"lines":    {wide, func(vt *Terminal) { vt.Lines(10_000) }},
+		"history":  {wide, func(vt *Terminal) { vt.History(1 << 20) }},
+		"snapshot": {wide, func(vt *Terminal) { vt.Snapshot(10_000) }},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c.what(c.vt)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 8*unpackedMost*3/2 {
+			t.Errorf("%s: it took %d MiB", name, n>>20)
+		}
+		if lines := c.vt.Lines(10_000); len(lines) < 1000 || lines[0] != "a line" {
+			t.Errorf("%s: %d lines, the first %q", name, len(lines), lines[0])
 		}
 	}
 }
@@ -135,6 +167,26 @@ func TestAbuse29_Repeated(t *testing.T) {
 		if n > maxRepeat+200 || n < 80 {
 			t.Errorf("%.4q is there %d times", text, n)
 		}
+	}
+}
+
+// TestAbuse29_RepeatedAgain: not many times either, here or where the output goes.
+func TestAbuse29_RepeatedAgain(t *testing.T) {
+	vt := New(80, 24, Options{})
+	out := vt.Filter(nil, []byte(strings.Repeat("e\u0301\x1b[9999b", 3000)))
+	n := 0
+	for _, m := range regexp.MustCompile(`\[(\d+)b`).FindAllSubmatch(out, -1) {
+		times, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += times
+	}
+	if most := maxRepeats / (8 * 2); n > most || n < most/2 {
+		t.Errorf("it is repeated %d times", n)
+	}
+	if got := vt.Filter(nil, []byte("x\x1b[5b")); string(got) != "x\x1b[5b" {
+		t.Errorf("and then %q", got)
 	}
 }
 

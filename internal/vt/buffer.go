@@ -108,17 +108,19 @@ func (t *Terminal) scroll(wrapped bool) {
 	l.wrapped = wrapped
 }
 
-// rotate moves rows from to to of the screen up by one, or down; the row that
-// comes free is empty.
-func (t *Terminal) rotate(from, to int, down bool, fill cell) {
-	rows := t.b.rows
+// rotate moves rows from to to of the screen up by n, or down; the rows that come
+// free are empty.
+func (t *Terminal) rotate(from, to, n int, down bool, fill cell) {
+	rows := t.b.rows[from : to+1]
+	n = min(n, len(rows))
+	free, moved, rest := rows[:n], rows[n:], rows[:len(rows)-n]
+	at := rows[len(rows)-n:] // where the free ones come to be
 	if down {
-		l := rows[to].renew(t.cols, fill)
-		copy(rows[from+1:to+1], rows[from:to])
-		rows[from] = l
-		return
+		free, moved, rest, at = at, rest, moved, free
 	}
-	l := rows[from].renew(t.cols, fill)
-	copy(rows[from:to], rows[from+1:to+1])
-	rows[to] = l
+	t.freed = append(t.freed[:0], free...)
+	copy(rest, moved)
+	for i, l := range t.freed {
+		at[i] = l.renew(t.cols, fill)
+	}
 }

@@ -2,6 +2,7 @@ package vt
 
 import (
 	"bytes"
+	"fmt"
 	"unicode/utf8"
 )
 
@@ -159,33 +160,33 @@ func (t *Terminal) insertLines(n int, down bool) {
 		return
 	}
 	b := t.b
-	for range min(n, b.bottom-b.y+1) {
-		t.rotate(b.y, b.bottom, down, blank(t.eraseID))
-	}
+	t.rotate(b.y, b.bottom, n, down, blank(t.eraseID))
 	b.x = 0
 }
 
 // scrollRegion is SU, or SD.
 func (t *Terminal) scrollRegion(n int, down bool, fill cell) {
 	b := t.b
-	for range min(n, b.bottom-b.top+1) {
-		t.rotate(b.top, b.bottom, down, fill)
-	}
+	t.rotate(b.top, b.bottom, n, down, fill)
 }
 
 // repeat is REP: the character before once more, n times. As many as fill the screen
-// are enough, and of a cluster fewer: a few bytes are not to take seconds.
+// are enough, and of a cluster fewer: a few bytes are not to take seconds. Who gets
+// what Filter returns is told as many: xterm.js has no bound.
 func (t *Terminal) repeat(n int) {
-	j := t.parser.joint
-	if j == 0 {
+	text := t.repeated()
+	most := t.mayRepeat(text)
+	if n > most {
+		n = most
+		t.parser.query = true
+		if n > 0 {
+			t.parser.instead = fmt.Appendf(t.parser.instead, "\x1b[%db", n)
+		}
+	}
+	if text == "" {
 		return
 	}
-	at := t.b.x - j.width()
-	if at < 0 || at >= len(t.b.row().cells) {
-		return
-	}
-	text := t.b.row().text(at)
-	n = min(n, max(t.cols*t.rows, maxRepeat)/max(utf8.RuneCountInString(text), 1))
+	t.parser.repeats -= n * costOf(text)
 	if len(text) == 1 && isPrintable(text[0]) {
 		same := bytes.Repeat([]byte(text), min(n, t.cols))
 		for ; n > 0; n -= len(same) {
@@ -198,6 +199,33 @@ func (t *Terminal) repeat(n int) {
 		}
 	}
 	t.endRun()
+}
+
+// repeated is what REP repeats; "": nothing.
+func (t *Terminal) repeated() string {
+	j := t.parser.joint
+	if j == 0 {
+		return ""
+	}
+	at := t.b.x - j.width()
+	if at < 0 || at >= len(t.b.row().cells) {
+		return ""
+	}
+	return t.b.row().text(at)
+}
+
+// mayRepeat is how often text may be repeated.
+func (t *Terminal) mayRepeat(text string) int {
+	n := max(t.cols*t.rows, maxRepeat) / max(utf8.RuneCountInString(text), 1)
+	return min(n, t.parser.repeats/costOf(text))
+}
+
+// costOf is what it costs to print text, in ASCII characters; as measured.
+func costOf(text string) int {
+	if len(text) <= 1 {
+		return 1
+	}
+	return 8 * utf8.RuneCountInString(text)
 }
 
 func (t *Terminal) setRegion(p *params) {

@@ -80,7 +80,7 @@ func (t *Terminal) reverseIndex() {
 	t.restrict(t.cols - 1)
 	b := t.b
 	if b.y == b.top {
-		t.rotate(b.top, b.bottom, true, blank(t.eraseID))
+		t.rotate(b.top, b.bottom, 1, true, blank(t.eraseID))
 		return
 	}
 	b.y--

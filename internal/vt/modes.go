@@ -1,5 +1,7 @@
 package vt
 
+import "fmt"
+
 // setModes is SM and RM.
 func (t *Terminal) setModes(p *params, on bool) {
 	for _, v := range p.value[:p.n] {
@@ -14,6 +16,12 @@ func (t *Terminal) setModes(p *params, on bool) {
 
 // setPrivateModes is DECSET and DECRST.
 func (t *Terminal) setPrivateModes(p *params, on bool) {
+	if others, reports := reportsSize(p); on && reports {
+		t.parser.query = true
+		if len(others) > 0 {
+			t.parser.instead = fmt.Appendf(t.parser.instead, "\x1b[?%sh", others)
+		}
+	}
 	for _, v := range p.value[:p.n] {
 		t.setPrivateMode(v, on)
 	}

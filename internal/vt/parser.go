@@ -31,6 +31,7 @@ type parser struct {
 	quietST bool   // the ESC \ that may follow belongs to a query
 	instead []byte // what stands in its place
 
+	repeats int  // characters that REP may still print in this call
 	enquiry bool // ENQ came in the middle of it
 
 	held     []byte // of an unfinished sequence, not passed on yet
@@ -94,6 +95,7 @@ func (t *Terminal) Rejoin() string {
 func (t *Terminal) feed(in, out []byte, keep bool) []byte {
 	p := &t.parser
 	start, mark, was := -1, 0, len(out)
+	p.repeats = maxRepeats
 	for i := 0; i < len(in); {
 		if p.state == ground && p.nutf == 0 {
 			if i = t.usual(in, i); i == len(in) {
@@ -315,7 +317,7 @@ func (p *parser) mayAsk() bool {
 		return p.str.asks()
 	case dcsPassthrough:
 		switch p.collect<<8 | uint32(p.str.final) {
-		case identDECRQSS, identXTGETTCAP, identXTGETXRES:
+		case identDECRQSS, identXTGETTCAP, identXTGETXRES, identKitty:
 			return true
 		}
 		return false
@@ -385,7 +387,7 @@ func (t *Terminal) step(code rune) {
 		switch {
 		case code == 0x05: // ENQ, which some terminals answer
 			p.query, p.enquiry = p.state == ground, true
-		case code == 0x9A && p.state == ground: // DECID
+		case code == 0x9A && next == ground: // DECID
 			p.query = true
 		case p.state != ground && next != ground:
 			p.instead = append(p.instead, byte(code)) // lest it is lost with a query

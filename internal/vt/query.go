@@ -1,8 +1,10 @@
 package vt
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,7 +32,7 @@ func (t *Terminal) csiQuery(ident uint32, p *params) {
 		asks = t.windowReport(p)
 	case '='<<8 | 'c', greater | 'q', private | 'u', 'x', // DA3, XTVERSION, kitty's keyboard, DECREQTPARM
 		'*'<<8 | 'y', dollar | 'w', dollar | 'u', '&'<<8 | 'u', // DECRQCRA, DECRQPSR, DECRQTSR, DECRQUPSS
-		quote | 'v', tick | '|', '#'<<8 | '|', '#'<<8 | 'R', // DECRQDE, DECRQLP, XTREPORTSGR, XTREPORTCOLORS
+		quote | 'v', tick | '|', '#'<<8 | '|', '#'<<8 | 'R', '#'<<8 | 'S', // DECRQDE, DECRQLP, XTREPORTSGR, XTREPORTCOLORS, XTTITLEPOS
 		private | 'S', private | 'm', private | 'g': // XTSMGRAPHICS, XTQMODKEYS, XTQFMTKEYS
 	default:
 		asks = false
@@ -128,19 +130,29 @@ func mayAsk(id int, text string) bool {
 			return strings.HasPrefix(text, name) || strings.HasPrefix(name, text)
 		})
 	}
-	return id >= 10 && id <= 19 || slices.Contains([]int{4, 5, 21, 22, 50, 60, 61, 702, 5113, 5522}, id)
+	if marked(id) {
+		return text == "" || text[0] == '?'
+	}
+	return id >= 10 && id <= 19 || slices.Contains([]int{4, 5, 21, 60, 61, 5113, 5522}, id)
+}
+
+// marked are those OSC that ask when their text begins with a question mark: for a
+// property (3), the pointer (22), fonts and other resources of rxvt-unicode and mintty.
+func marked(id int) bool {
+	switch id {
+	case 3, 22, 39, 49, 50, 776, 7770, 7771, 7777:
+		return true
+	}
+	return id >= 701 && id <= 713
 }
 
 // oscAsks says whether an OSC that xterm.js does not answer is a query to another
-// terminal: for colours (5, 13 to 19, 21), the pointer (22), a font (50), what is
-// allowed (60, 61), a version (702), the clipboard (52, 5522), files (5113),
-// notifications (99), or a report (1337).
+// terminal: for colours (5, 13 to 19, 21), what is allowed (60, 61), the clipboard
+// (52, 5522), files (5113), notifications (99), a report (1337), or what is marked.
 func oscAsks(id int, text string) bool {
 	switch id {
 	case 5, 13, 14, 15, 16, 17, 18, 19, 21:
 		return slices.ContainsFunc(strings.Split(text, ";"), func(s string) bool { return strings.HasSuffix(s, "?") })
-	case 22, 50, 702:
-		return strings.HasPrefix(text, "?")
 	case 52: // its reading is refused: nobody is asked
 		_, what, _ := strings.Cut(text, ";")
 		return strings.HasPrefix(what, "?")
@@ -149,5 +161,20 @@ func oscAsks(id int, text string) bool {
 	case 99, 1337:
 		return mayAsk(id, text)
 	}
-	return false
+	return marked(id) && strings.HasPrefix(text, "?")
+}
+
+// reportSize is the mode in which terminals type their size, at once and at each change.
+const reportSize = 2048
+
+// reportsSize says whether that mode is among those that are set, and what others are.
+func reportsSize(p *params) (others []byte, reports bool) {
+	for _, v := range p.value[:p.n] {
+		if v == reportSize {
+			reports = true
+			continue
+		}
+		others = append(strconv.AppendInt(others, int64(v), 10), ';')
+	}
+	return bytes.TrimSuffix(others, []byte{';'}), reports
 }

@@ -5,14 +5,16 @@ import "slices"
 // Resize gives the terminal another size, brought within the limits. Lines of the
 // normal screen and its scrollback that were wrapped are wrapped anew, but not the
 // one with the cursor: the program will draw that itself. All is as xterm.js does
-// it, so that a page that is resized at the same byte shows the same.
+// it, so that a page that is resized at the same byte shows the same; but of very wide
+// lines (beyond 1,677 columns, where there are 10,000) the oldest are forgotten.
 func (t *Terminal) Resize(cols, rows int) {
-	cols, rows = within(cols, rows)
+	cols, rows = Fit(cols, rows)
 	if cols == t.cols && rows == t.rows {
 		return
 	}
 	t.endRun()
 	for _, b := range []*buffer{t.normal, t.alt} {
+		b.forget(b.base() + len(b.rows) - unpackedMost/max(cols, t.cols))
 		l := &layout{b: b, styles: t.styles, cols: t.cols, rows: t.rows, base: b.base(), reflow: b == t.normal}
 		l.lines = append(b.back.lines(0, l.base, t.styles), b.rows...)
 		l.resize(cols, rows)
@@ -21,6 +23,14 @@ func (t *Terminal) Resize(cols, rows int) {
 	}
 	t.cols, t.rows = cols, rows
 	t.restyle()
+}
+
+// forget drops the n oldest lines.
+func (b *buffer) forget(n int) {
+	for range min(n, b.base()) {
+		b.back.drop()
+		b.saved.y = max(b.saved.y-1, 0)
+	}
 }
 
 // layout is a buffer while it is resized: all its lines in one list.

@@ -34,6 +34,7 @@ const (
 	blockFull  = 32 << 10 // bytes after which the next block begins
 
 	scrollbackBytes = 32 << 20 // in all; ordinary lines are far from it
+	unpackedMost    = 1 << 24  // cells of those that are unpacked at a time: 128 MiB
 )
 
 // block holds lines one after the other.
@@ -144,16 +145,17 @@ func (s *scrollback) lines(from, to int, st *styles) []*line {
 	return out
 }
 
-// fitting is how many of the newest lines can be drawn with room bytes. size is of a
-// change of style; a line begins and ends without one.
+// fitting is how many of the newest lines can be unpacked and drawn with about room
+// bytes. size is of a change of style; a line begins and ends without one.
 func (s *scrollback) fitting(lines, room int, size func(from, to style) int) (n int) {
+	cells := unpackedMost
 	for i := len(s.blocks) - 1; i >= 0; i-- {
 		b := s.blocks[i]
 		end := len(b.data)
 		for j := len(b.start) - 1; j >= b.first; j-- {
 			at := b.start[j]
 			r := reader{b.data[at+1 : end]}
-			r.uint()
+			cells -= int(r.uint())
 			r.uint()
 			var last style
 			for runs := r.uint(); runs > 0; runs-- {
@@ -163,7 +165,7 @@ func (s *scrollback) fitting(lines, room int, size func(from, to style) int) (n 
 				last = st
 			}
 			room -= size(last, style{}) + len(r.rest) + len("\r\n")
-			if n == lines || room < 0 {
+			if n == lines || room < 0 || cells < 0 {
 				return n
 			}
 			n++

@@ -1,6 +1,9 @@
 package vt
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // usual draws what programs write most, and returns where something else begins:
 // text of ASCII, carriage returns, line feeds, and what shortcut knows. The parser
@@ -64,7 +67,7 @@ func (t *Terminal) shortcut(in []byte, start int) int {
 		}
 		p.n = n
 		if ask {
-			if c != 'h' && c != 'l' {
+			if c != 'h' && c != 'l' || slices.Contains(p.value[:n], reportSize) {
 				return start
 			}
 			t.endRun()

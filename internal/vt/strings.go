@@ -11,6 +11,7 @@ const (
 
 const (
 	identDECRQSS   = '$'<<8 | 'q'
+	identKitty     = '@' // kitty's remote control
 	identXTGETTCAP = '+'<<8 | 'q'
 	identXTGETXRES = '+'<<8 | 'Q'
 )
@@ -97,7 +98,7 @@ func (t *Terminal) stringEnd(do byte) {
 		case identDECRQSS:
 			p.query = true
 			t.statusString(text)
-		case identXTGETTCAP, identXTGETXRES:
+		case identXTGETTCAP, identXTGETXRES, identKitty:
 			p.query = true
 		}
 		return

@@ -32,6 +32,7 @@ const (
 	maxPayload        = 64 << 10 // of an OSC or DCS that is read; a longer one is passed over
 	maxText           = 4096     // bytes of a title, a link and the like
 	maxRepeat         = 8192     // characters that REP prints, on a screen of fewer cells
+	maxRepeats        = 1 << 20  // that all of one call print, each beyond ASCII counted as 8
 )
 
 // Mouse protocols and encodings.
@@ -97,6 +98,7 @@ type Terminal struct {
 	colours     colours
 	notice      notice
 
+	freed  []*line // what rotate has in hand
 	parser parser
 }
 
@@ -106,14 +108,14 @@ func New(cols, rows int, o Options) *Terminal {
 		o.Scrollback = defaultScrollback
 	}
 	t := &Terminal{o: o, styles: newStyles(), theme: defaultTheme}
-	t.cols, t.rows = within(cols, rows)
+	t.cols, t.rows = Fit(cols, rows)
 	t.makeBuffers()
 	t.parser.reset()
 	return t
 }
 
-// within brings a size within the limits: of one with too many cells rows go.
-func within(cols, rows int) (int, int) {
+// Fit brings a size within the limits: of one with too many cells rows go.
+func Fit(cols, rows int) (int, int) {
 	cols = min(max(cols, MinCols), MaxCols)
 	return cols, min(max(rows, MinRows), MaxRows, MaxCells/cols)
 }
