@@ -148,6 +148,9 @@ func commandLine(rest string) string {
 		line = unquote(v)
 	} else if v, ok := strings.CutPrefix(rest, "cmdline_url="); ok {
 		v, _, _ = strings.Cut(v, ";")
+		if i := strings.LastIndexByte(v, '%'); i >= 0 && i > len(v)-3 { // a long one is cut off
+			v = v[:i]
+		}
 		line, _ = url.PathUnescape(v) // "" where it is none
 	}
 	return shorten(inert(strings.ReplaceAll(line, "\n", " ")), maxSentence)
@@ -160,7 +163,10 @@ func unquote(s string) string {
 	if body, ok := strings.CutPrefix(s, "$'"); ok {
 		body = strings.TrimSuffix(body, "'")
 		for body != "" {
-			c, _, rest, err := strconv.UnquoteChar(strings.Replace(body, `\E`, `\x1b`, 1), '\'')
+			if after, ok := strings.CutPrefix(body, `\E`); ok {
+				body = `\x1b` + after
+			}
+			c, _, rest, err := strconv.UnquoteChar(body, '\'')
 			if err != nil {
 				c, rest = rune(body[0]), body[1:]
 			}

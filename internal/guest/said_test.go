@@ -151,7 +151,7 @@ func TestRestartedByTwoAtOnce(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	for rest, want := range map[string]string{
 		`cmdline=ls\ -l\ \;\ echo\ é`: "ls -l ; echo é", `cmdline=$'printf \'a\\n\'\nb'`: `printf 'a\n' b`, `cmdline=$'\303\251\t|'`: "é|",
-		"cmdline_url=a%20b%3Bc;x=1": "a b;c", "cmdline_url=%zz": "", "": "", "aid=1": "", `cmdline=\`: `\`, `cmdline=$'\`: `\`, "cmdline=''": "''",
+		"cmdline_url=a%20b%3Bc;x=1": "a b;c", "cmdline_url=%zz": "", "cmdline_url=a%20%E": "a ", "cmdline_url=a%": "a", `cmdline=$'a\\E[1m\Ex'`: `a\E[1mx`, "": "", "aid=1": "", `cmdline=\`: `\`, `cmdline=$'\`: `\`, "cmdline=''": "''",
 	} {
 		if got := commandLine(rest); got != want {
 			t.Errorf("%s is %q, want %q", rest, got, want)

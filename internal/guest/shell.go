@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -53,20 +54,16 @@ func (s shells) start(shell string, env []string) (argv, environ []string) {
 	}
 	// set gives a variable another value; what it had goes under another name.
 	set := func(name, value, kept string) {
-		if i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") }); i >= 0 {
-			env = append(slices.Delete(slices.Clone(env), i, i+1), kept+"="+strings.TrimPrefix(env[i], name+"="))
+		if had, ok := lookup(env, name); ok {
+			env = slices.DeleteFunc(slices.Clone(env), func(e string) bool { return strings.HasPrefix(e, name+"=") })
+			env = append(env, kept+"="+had)
 		}
 		env = append(slices.Clip(env), name+"="+value)
 	}
 	switch name := filepath.Base(shell); {
 	case name == "bash" && has("staithe.bash"):
-		if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "HISTFILE=") }) {
-			home := ""
-			for _, e := range env {
-				if v, ok := strings.CutPrefix(e, "HOME="); ok {
-					home = v
-				}
-			}
+		if _, ok := lookup(env, "HISTFILE"); !ok {
+			home, _ := lookup(env, "HOME")
 			set("HISTFILE", filepath.Join(home, ".bash_history"), "")
 			set("STAITHE_HISTFILE", "1", "")
 		}
@@ -77,13 +74,19 @@ func (s shells) start(shell string, env []string) (argv, environ []string) {
 		set("ZDOTDIR", filepath.Join(s.dir, "zsh"), "STAITHE_ZDOTDIR")
 	case name == "fish" && has("fish/vendor_conf.d/staithe.fish"):
 		const usual = "/usr/local/share:/usr/share"
-		dirs := usual
-		for _, e := range env {
-			if v, ok := strings.CutPrefix(e, "XDG_DATA_DIRS="); ok && v != "" {
-				dirs = v
-			}
-		}
+		dirs, _ := lookup(env, "XDG_DATA_DIRS")
+		dirs = cmp.Or(dirs, usual)
 		set("XDG_DATA_DIRS", s.dir+":"+dirs, "STAITHE_XDG_DATA_DIRS")
 	}
 	return plain, env
+}
+
+// lookup is a variable's value; of one that is there more than once the last counts.
+func lookup(env []string, name string) (value string, ok bool) {
+	for _, e := range slices.Backward(env) {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
 }

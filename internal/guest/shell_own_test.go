@@ -130,6 +130,50 @@ func TestShellPromptvars(t *testing.T) {
 	s.leave()
 }
 
+// A DEBUG trap sees nothing of ours after the person's own PROMPT_COMMAND, and that
+// sees a pipeline's statuses where it is an array.
+func TestShellTraps(t *testing.T) {
+	const timer = "trap 'timer=${timer:-$SECONDS}' DEBUG\nPS1='${timer-none}> '\n"
+	for name, profile := range map[string]string{
+		"text":  timer + "PROMPT_COMMAND='ps=\"2 0\"; unset timer'",
+		"array": timer + "PROMPT_COMMAND=('ps=\"${PIPESTATUS[*]}\"; unset timer')",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShell(t, "bash", map[string]string{".bash_profile": profile + "\n"})
+			s.run("(exit 2) | true", 0)
+			s.run(`echo "pipe $ps"`, 0)
+			s.seen("\npipe 2 0", "\nnone> echo")
+			s.leave()
+		})
+	}
+}
+
+// Marks go to the terminal, whatever standard output has become, and set -x tells
+// little of them.
+func TestShellRedirected(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh"} {
+		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
+			s := openShell(t, shell, map[string]string{".zshenv": "unsetopt global_rcs\n", ".zshrc": "PS1='own> '\n", ".bash_profile": "PS1='own> '\n"}) // Debian's zshrc writes to standard output
+			s.run("exec >out", 0)
+			s.run("echo text", 0)
+			s.run("exec >&-", 0)
+			s.run("true", 0)
+			if b, err := os.ReadFile(filepath.Join(s.world.home, "out")); err != nil || string(b) != "text\n" {
+				t.Errorf("%q %v", b, err)
+			}
+			s.unseen("staithe", "error", "bad file")
+			s.run("exec >/dev/tty; set -x", 0)
+			s.run("true one; true two", 0)
+			if n := strings.Count(s.screen(), "staithe"); n > 12 {
+				t.Errorf("set -x shows of ours:\n%s", s.screen())
+			}
+			s.leave()
+		})
+	}
+}
+
 // What is readonly stays as it is, without a message: then there are no marks.
 func TestShellReadonly(t *testing.T) {
 	s := startShell(t, "bash", map[string]string{".bash_profile": "PS1='own> '\nreadonly PROMPT_COMMAND='LAST=$?'\n"})
@@ -173,6 +217,17 @@ func TestShellHistory(t *testing.T) {
 			s.leave()
 		})
 	}
+}
+
+// Also PS0: then it is not told where commands begin.
+func TestShellReadonlyPS0(t *testing.T) {
+	s := openShell(t, "bash", map[string]string{".bash_profile": "PS1='own> '\nreadonly PS0='(runs)'\n"})
+	s.enter("echo one", "echo two")
+	s.Next("cwd")
+	s.Next("cwd")
+	s.seen("own> echo one\n(runs)one", "own> echo two\n(runs)two")
+	s.unseen("staithe", "readonly")
+	s.leave()
 }
 
 // A command of many lines is one; and what a shell puts into a file has no mark in it.

@@ -210,4 +210,16 @@ func TestShellsWithoutOurFiles(t *testing.T) {
 	if !slices.Contains(got, "STAITHE_ENV=/x") || !slices.Contains(got, "HISTFILE=/h/.bash_history") || slices.Contains(got, "ENV=/x") || !slices.Contains(env, "ENV=/x") {
 		t.Errorf("%q", got)
 	}
+	for shell, name := range map[string]string{"/bin/zsh": "ZDOTDIR", "/usr/bin/fish": "XDG_DATA_DIRS", "/bin/bash": "ENV"} {
+		_, got := s.start(shell, []string{name + "=/a", "HOME=/h", name + "=/b"})
+		n := 0
+		for _, e := range got {
+			if strings.HasPrefix(e, name+"=") {
+				n++
+			}
+		}
+		if n != 1 || !slices.Contains(got, "STAITHE_"+name+"=/b") {
+			t.Errorf("%s: %q", shell, got)
+		}
+	}
 }

@@ -5,6 +5,7 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	unset STAITHE_SHELL ENV
 	set +o posix
 	shopt -u inherit_errexit 2>/dev/null || :
+	[[ ${MAILCHECK-} != 600 ]] || MAILCHECK=60 # posix mode's
 	if [[ -n ${STAITHE_HISTFILE-} ]]; then # posix mode would have another
 		unset STAITHE_HISTFILE
 		export -n HISTFILE
@@ -14,6 +15,9 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 		export ENV
 		unset STAITHE_ENV
 	fi
+
+	# What is put out goes where bash puts its prompts: standard output may be a file by
+	# now. The first of each function's commands has set -x show nothing of it.
 
 	# Before the person's files: set -a there would export these functions.
 	__staithe_folder() {
@@ -29,14 +33,17 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 				out+=$c
 			done
 		fi
-		printf '\e]7;file://%s%s\a' "${HOSTNAME-}" "$out"
+		printf '\e]7;file://%s%s\a' "${HOSTNAME-}" "$out" >&2
 	}
 
-	# First of all that is done before a prompt: it sees how the command ended.
+	# First of all that is done before a prompt: it sees how the command ended. Where
+	# PROMPT_COMMAND is no array, what follows sees the same, but of a pipeline no more.
 	__staithe_ended() {
 		local status=$?
-		printf '\e]133;D;%s\a' "$status"
+		{ local - && set +x; } 2>&-
+		printf '\e]133;D;%s\a' "$status" >&2
 		__staithe_folder
+		[[ -z ${__staithe_whole-} ]] || __staithe_prompts
 		return "$status"
 	}
 
@@ -44,15 +51,18 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	# be exported: the prompt's mark is not put into it. A profile with set -a, or a
 	# command, may have exported the others.
 	__staithe_prompts() {
+		{ local - && set +x; } 2>&-
 		local begins='${__staithe_history+$(__staithe_begins)}'
 		if shopt -q promptvars; then
-			[[ ${PS0-} == *"$begins"* ]] || PS0=$begins${PS0-}
+			if [[ ${PS0-} != *"$begins"* && ! $(declare -p PS0 2>&1) =~ ^declare\ -[^\ ]*r ]]; then
+				PS0=$begins${PS0-}
+			fi
 		elif [[ ${PS0-} == *"$begins"* ]]; then # it would be printed
 			PS0=${PS0/"$begins"/}
 		fi
 		__staithe_history=$(__staithe_newest)
 		export -n PROMPT_COMMAND PS0 __staithe_history
-		printf '\e]133;A\a'
+		printf '\e]133;A\a' >&2
 	}
 
 	# The history's last line without its time. Where the time's form is readonly the
@@ -74,6 +84,7 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	}
 
 	__staithe_begins() {
+		{ set +x; } 2>&- # in a shell of its own
 		local line
 		line=$(__staithe_newest)
 		if [[ $line == "$__staithe_history" ]] && ! __staithe_repeats; then
@@ -106,14 +117,18 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	__staithe_history=
 	__staithe_first='case ${__staithe_history+x} in x) __staithe_ended && :; esac'
 	__staithe_last='case ${__staithe_history+x} in x) __staithe_prompts; esac'
+	if [[ -n $(trap -p DEBUG) ]]; then # it would see what is last, after the person's own
+		__staithe_whole=1
+		__staithe_last=
+	fi
 	__staithe=$(declare -p PROMPT_COMMAND 2>&1)
 	if [[ $__staithe =~ ^declare\ -[^\ ]*r ]]; then
 		: # what is readonly stays as it is
 	elif [[ $__staithe =~ ^declare\ -[^\ ]*a ]]; then
-		PROMPT_COMMAND=("$__staithe_first" "${PROMPT_COMMAND[@]}" "$__staithe_last")
+		PROMPT_COMMAND=("$__staithe_first" "${PROMPT_COMMAND[@]}" ${__staithe_last:+"$__staithe_last"})
 	else
-		PROMPT_COMMAND=$__staithe_first$'\n'${PROMPT_COMMAND-}$'\n'$__staithe_last
+		PROMPT_COMMAND=$__staithe_first$'\n'${PROMPT_COMMAND-}${__staithe_last:+$'\n'$__staithe_last}
 	fi
 	unset __staithe __staithe_first __staithe_last
-	export -n PROMPT_COMMAND __staithe_history
+	export -n PROMPT_COMMAND __staithe_history __staithe_whole
 fi

@@ -23,14 +23,18 @@ if [[ -o interactive ]]; then
 	# PS1 is the person's, and may be exported: the prompt's mark is not put into it.
 	__staithe_precmd() {
 		local ended=$?
-		emulate -L zsh
+		{ emulate -L zsh -o no_xtrace } 2>/dev/null
 		__staithe_hooks
-		print -rn -- $'\e]133;D;'"$ended"$'\a\e]7;file://'"$HOST$(__staithe_escaped "$PWD")"$'\a\e]133;A\a'
+		__staithe_says $'\e]133;D;'"$ended"$'\a\e]7;file://'"$HOST$(__staithe_escaped "$PWD")"$'\a\e]133;A\a'
 	}
 	__staithe_preexec() {
-		emulate -L zsh
+		{ emulate -L zsh -o no_xtrace } 2>/dev/null
 		__staithe_hooks
-		print -rn -- $'\e]133;C;cmdline_url='"$(__staithe_escaped "${1[1,1000]}")"$'\a'
+		__staithe_says $'\e]133;C;cmdline_url='"$(__staithe_escaped "${1[1,1000]}")"$'\a'
+	}
+	# To where zsh puts its prompts: standard output may be a file by now.
+	__staithe_says() {
+		print -rn -- $1 2>/dev/null >$TTY
 	}
 	# Each of the two puts the other back where the person's lists are set anew.
 	__staithe_hooks() {
@@ -40,7 +44,7 @@ if [[ -o interactive ]]; then
 	}
 	# Before the first prompt, which is when the person's last file is read.
 	__staithe_first() {
-		emulate -L zsh
+		{ emulate -L zsh -o no_xtrace } 2>/dev/null
 		unfunction __staithe_first
 		__staithe_precmd
 	}
