@@ -116,7 +116,7 @@ func (g *Guest) command(c guestapi.TabCreate) (terminal.Command, error) {
 		c.Cols, c.Rows = 80, 24
 	}
 	if wire.CheckSize(c.Cols, c.Rows) != nil {
-		return terminal.Command{}, station.Errorf(station.ErrInvalid, "bad_size", "Columns and rows must be 1 to 4096, and at most 524,288 cells.")
+		return terminal.Command{}, station.Errorf(station.ErrInvalid, "bad_size", "Columns and rows must be 1 to 4096.")
 	}
 	env := slices.Clone(cfg.Env)
 	for k, v := range c.Env {

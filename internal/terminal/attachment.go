@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"staithe/internal/station"
+	"staithe/internal/vt"
 )
 
 // ClientKey is a client over reconnects: who, and the id it chose.
@@ -279,6 +280,7 @@ func (a *Attachment) Resize(cols, rows int) error {
 // is told otherwise. The caller holds t.appending and t.mu, resizes the emulator,
 // and calls applySize after.
 func (t *Terminal) setSize(cols, rows int, skip *Attachment) bool {
+	cols, rows = vt.Fit(cols, rows)
 	if t.exit != nil || cols == t.cols && rows == t.rows {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"staithe/internal/station"
+	"staithe/internal/vt"
 )
 
 // A live client that acks nothing is not sent one redraw after the other.
@@ -134,6 +135,26 @@ func TestLostClientsAreForgotten(t *testing.T) {
 		a.Drop()
 		if _, ok := term.lost[b.Key]; ok {
 			t.Error("an attached client counts as lost")
+		}
+	})
+}
+
+// A window that is larger than a terminal can be has one with fewer rows, and is told.
+func TestHugeWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		term, pty := scripted(t, Options{})
+		a := pull(term, Join{Fresh: true, Cols: 80, Rows: 24})
+		if err := a.Resize(2000, 500); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		a.step()
+		cols, rows := pty.Size()
+		if cols != 2000 || rows != vt.MaxCells/2000 {
+			t.Errorf("the program has %d × %d", cols, rows)
+		}
+		if last := a.events[len(a.events)-1].Size; last == nil || last.Cols != cols || last.Rows != rows {
+			t.Errorf("the client was told %+v", last)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"staithe/internal/replay"
 	"staithe/internal/station"
+	"staithe/internal/vt"
 )
 
 // Figures of the flow control (doc/wire.md, "Flow control").
@@ -84,8 +85,9 @@ type lostClient struct {
 }
 
 // Start spawns c and reads its output until it ends; Close releases what is
-// left. The caller owns the terminal.
+// left. The caller owns the terminal. Of a size with too many cells it has fewer rows.
 func Start(ctx context.Context, spawner Spawner, c Command, opt Options) (*Terminal, error) {
+	c.Cols, c.Rows = vt.Fit(c.Cols, c.Rows)
 	p, err := spawner.Spawn(ctx, c)
 	if err != nil {
 		return nil, err

@@ -169,8 +169,7 @@ func (r *Req) UnmarshalJSON(b []byte) error {
 }
 
 const (
-	maxSide    = 4096    // columns or rows; beyond that a size is a mistake or an attack
-	maxCells   = 1 << 19 // columns times rows
+	maxSide    = 4096 // columns or rows; beyond that a size is a mistake or an attack
 	maxNameLen = 64
 	maxTabRef  = 64
 	maxArgv    = 256
@@ -343,10 +342,11 @@ func checkLen(what, s string, most int) error {
 	return nil
 }
 
-// CheckSize says whether a terminal can have so many columns and rows.
+// CheckSize says whether a client can have so many columns and rows. A terminal may
+// have fewer rows: see the message Size.
 func CheckSize(cols, rows int) error {
-	if cols < 1 || rows < 1 || cols > maxSide || rows > maxSide || cols*rows > maxCells {
-		return fmt.Errorf("cols and rows must be 1–%d, and %d cells at most", maxSide, maxCells)
+	if cols < 1 || rows < 1 || cols > maxSide || rows > maxSide {
+		return fmt.Errorf("cols and rows must be 1–%d", maxSide)
 	}
 	return nil
 }
