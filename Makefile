@@ -62,11 +62,17 @@ unit: build web/tools/node_modules/.package-lock.json ## Go tests without the ra
 # take three times as long, which is for `make soak`.
 PLAIN    := internal/volume/backup internal/volume/restic internal/restore internal/vt
 
+# Else each process of a test sleeps for a second as it ends, and tests start thousands.
+export GORACE ?= atexit_sleep_ms=20
+
+# They begin first: else one of them runs alone at the end.
+LONGEST  := internal/e2e internal/sandbox/oci internal/egress internal/sandbox/docker
+
 # Packages whose tests run at the same time: they wait more than they work.
 AHEAD    := $(shell echo $$(($$(nproc) + 1)))
 
 race: build web/tools/node_modules/.package-lock.json ## Go tests with the race detector
-	$(GOTEST) -race -p $(AHEAD) -timeout 30m $$($(GO) list ./... | grep -vxE '$(subst $() $(),|,$(PLAIN:%=staithe/%))')
+	$(GOTEST) -race -p $(AHEAD) -timeout 30m $(LONGEST:%=./%) $$($(GO) list ./... | grep -vxE '$(subst $() $(),|,$(PLAIN:%=staithe/%) $(LONGEST:%=staithe/%))')
 	STAITHE_SEQUENCES=25000 $(GOTEST) -p $(AHEAD) -timeout 30m $(PLAIN:%=./%)
 
 test-s3: build setup-test ## what keeps things in a bucket, with MinIO as well

@@ -79,7 +79,7 @@ func newBox(t testing.TB) *box {
 	if os.Geteuid() != 0 {
 		cmd = rootlessBox(t)
 	}
-	cmd.Env = []string{partEnv + "=" + partBox, "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{partEnv + "=" + partBox, "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

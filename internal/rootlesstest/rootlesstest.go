@@ -81,7 +81,7 @@ func run(t *testing.T, again Again) (passed int, skips []skipped, out string, er
 		t.Fatal(err)
 	}
 	cmd := exec.Command("unshare", "--mount", "sh", "-c", fmt.Sprintf(asNobodyElse, uid(), again.Prepare))
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + filepath.Join(home, "tmp"), "RUN=" + again.Run}, again.Env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + filepath.Join(home, "tmp"), "RUN=" + again.Run, "GORACE=" + os.Getenv("GORACE")}, again.Env...)
 	cmd.Env = append(cmd.Env, copies...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	b, err := cmd.CombinedOutput()

@@ -90,7 +90,7 @@ func start(t *testing.T, dir string, uidRange, idle int) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cmd.Env = []string{helperEnv + "=1"}
+	p.cmd.Env = []string{helperEnv + "=1", "GORACE=" + os.Getenv("GORACE")}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = configFile(t, b), &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -96,7 +96,7 @@ func TestAManyFoldersCheckoutMissesNothing(t *testing.T) {
 			y.must(err)
 			defer c.Close()
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = []string{"STAITHE_FILL=" + fmt.Sprint(folders), "STAITHE_FILL_HOME=" + y.home}
+			cmd.Env = []string{"STAITHE_FILL=" + fmt.Sprint(folders), "STAITHE_FILL_HOME=" + y.home, "GORACE=" + os.Getenv("GORACE")}
 			cmd.Stderr = os.Stderr
 			if source == "fanotify" {
 				mounted(t, y, cmd)
