@@ -34,7 +34,7 @@ func csiAsks(body string, final byte) bool {
 		"\"v": // DECRQDE
 		return true
 	case "?h": // terminals that know 2048 report their size, at once
-		return params == "2048"
+		return number(params) == "2048"
 	case "t": // the reports of XTWINOPS
 		first, _, _ := strings.Cut(params, ";")
 		switch number(first) {

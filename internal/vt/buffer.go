@@ -123,4 +123,5 @@ func (t *Terminal) rotate(from, to, n int, down bool, fill cell) {
 	for i, l := range t.freed {
 		at[i] = l.renew(t.cols, fill)
 	}
+	clear(t.freed)
 }

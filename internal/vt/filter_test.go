@@ -192,6 +192,26 @@ func TestWhatEndsALongString(t *testing.T) {
 }
 
 // TestRestIsCounted: what is passed on at the end still belongs to the sequence.
+// What ends a long sequence, of which the beginning was passed on, is passed on too:
+// else who gets it would take what follows for more of that.
+func TestEndOfALongSequence(t *testing.T) {
+	for _, begin := range []string{"\x1b]0;", "\x1bPq", "\x1b^", "\x1bX"} {
+		for _, end := range []string{"\u009a", "\u0085", "\u009c", "\x18", "\x1a"} {
+			vt := New(80, 24, Options{})
+			out := vt.Filter(nil, []byte(begin+strings.Repeat("x", 2*passAfter)))
+			if out = vt.Filter(out, []byte(end+"text")); !strings.HasSuffix(string(out), end+"text") {
+				t.Errorf("%q then %q: it ends with %q", begin, end, out[len(out)-10:])
+			}
+			other := New(80, 24, Options{})
+			other.Write(out)
+			shown := func(vt *Terminal) string { return strings.TrimSpace(strings.Join(vt.Lines(0), "\n")) }
+			if got, want := shown(other), shown(vt); got != want || got != "text" {
+				t.Errorf("%q then %q: %q is shown, and %q where the output goes", begin, end, want, got)
+			}
+		}
+	}
+}
+
 func TestRestIsCounted(t *testing.T) {
 	for _, in := range []string{"a\x1b]0;" + strings.Repeat("x", 5000) + "\xc3", "a\x1b]0;title\xc3", "a\x1b[6", "a\x1b]11;?", "a\xe6\xbc"} {
 		vt := New(80, 24, Options{})

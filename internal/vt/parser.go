@@ -179,7 +179,7 @@ func (p *parser) aborts(code rune) bool {
 
 // appendControl adds what is executed though the sequence that it stands in is not.
 func appendControl(dst []byte, code rune) []byte {
-	if code >= 0x80 && code <= 0x9A {
+	if code >= 0x80 && code < 0x9A {
 		return utf8.AppendRune(dst, code)
 	}
 	return dst
@@ -387,7 +387,7 @@ func (t *Terminal) step(code rune) {
 		switch {
 		case code == 0x05: // ENQ, which some terminals answer
 			p.query, p.enquiry = p.state == ground, true
-		case code == 0x9A && next == ground: // DECID
+		case code == 0x9A && p.state <= csiIgnore: // DECID; what it ends was not passed on
 			p.query = true
 		case p.state != ground && next != ground:
 			p.instead = append(p.instead, byte(code)) // lest it is lost with a query
