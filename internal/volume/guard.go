@@ -84,7 +84,7 @@ type watched struct {
 	full     bool  // at its limit
 	slack    room  // what it may grow by while full
 	ceiling  room  // and so up to here
-	settling bool  // all were stopped: what they wrote until they stood still is not held against who is woken
+	settling bool  // those who wrote were stopped: what they wrote until they stood still is held against nobody
 	soon     bool  // measure at the next chance
 }
 

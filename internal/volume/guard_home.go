@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"staithe/internal/station"
@@ -134,24 +135,33 @@ func (g *Guard) keep(ctx context.Context, h *watched, old Usage) {
 		}
 		h.ceiling = room{old.Bytes + h.slack.bytes, old.Files + h.slack.files}
 	}
-	if h.settling {
-		h.settling = false
+	settles := h.settling && g.quiet(h)
+	if h.settling = false; settles {
 		h.ceiling = room{u.Bytes + h.slack.bytes, u.Files + h.slack.files}
 		return
 	}
 	if u.Bytes >= max(h.ceiling.bytes, u.Limit) || u.Files >= max(h.ceiling.files, u.FileLimit) {
-		stood := g.allStopped(h)
+		stood := g.quiet(h)
 		g.brake(ctx, h, brakedNotice(u))
 		h.slack = room{grewNoticeably, grewNoticeablyFiles}
 		h.ceiling = room{u.Bytes + h.slack.bytes, u.Files + h.slack.files}
-		// Until its sessions stood still they may have written more.
-		if h.settling = !stood && g.allStopped(h); h.settling {
+		// Until those that were braked stood still they may have written more.
+		if h.settling = !stood && g.quiet(h); h.settling {
 			h.soon = true
 		}
 		return
 	}
 	h.ceiling.bytes = min(h.ceiling.bytes, u.Bytes+h.slack.bytes)
 	h.ceiling.files = min(h.ceiling.files, u.Files+h.slack.files)
+}
+
+// quiet says whether nobody makes a home grow but the server for its person: each of its
+// sessions is stopped, or known to write little.
+func (g *Guard) quiet(h *watched) bool {
+	return !slices.ContainsFunc(h.sessions, func(id station.ID) bool {
+		s := g.sessions[id]
+		return !s.Frozen && (s.Written < 0 || s.recent >= wroteNoticeably)
+	})
 }
 
 // woken is when a person woke a session that was braked: they are let in to

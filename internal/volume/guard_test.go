@@ -295,42 +295,52 @@ func TestMeasuredQuota(t *testing.T) {
 	}
 }
 
-// What a home grew by until its sessions stood still is forgiven when all of them do:
-// else the one that runs could grow it for nothing.
-func TestOnlyWhoStandsStillIsForgiven(t *testing.T) {
-	v, host := open(t, t.TempDir()), newTestHost()
-	g, err := NewGuard(GuardOptions{Volumes: v, Host: host, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
+// What a home grew by until those who write stood still is held against nobody: neither
+// who is woken nor a session that is quiet. Of one of which that is not known, or that
+// writes, it is: else it could grow the home for nothing.
+func TestOnlyWhoIsQuietIsForgiven(t *testing.T) {
+	for name, c := range map[string]struct {
+		written, recent int64
+		braked          bool
+	}{
+		"quiet": {0, 0, false}, "not known": {-1, 0, true}, "writes": {10 << 20, 10 << 20, true},
+	} {
+		v, host := open(t, t.TempDir()), newTestHost()
+		g, err := NewGuard(GuardOptions{Volumes: v, Host: host, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &watched{ws: station.Workstation{ID: station.NewID()}}
+		for range 2 {
+			w := Writer{Session: station.NewID(), Workstation: h.ws}
+			host.writers[w.Session] = &w
+			g.sessions[w.Session] = &writer{Writer: w}
+			h.sessions = append(h.sessions, w.Session)
+		}
+		first, second := h.sessions[0], h.sessions[1]
+		grow := func(by int64) {
+			old := h.now
+			h.now.Limit, h.now.FileLimit, h.now.Bytes, h.now.At = 32<<20, 1000, old.Bytes+by, time.Now()
+			g.keep(t.Context(), h, old)
+		}
+		grow(31 << 20)
+		g.sessions[first].recent = 10 << 20
+		grow(2 << 20)
+		host.see(t, event{"brake", first, codeHomeFull})
+		g.sessions[second].Written, g.sessions[second].recent = c.written, c.recent
+		grow(10 << 20)
+		if host.frozen(second) != c.braked {
+			t.Errorf("%s: the other one is braked: %v", name, host.frozen(second))
+		}
+		g.woken(h, g.sessions[first])
+		g.sessions[first].Frozen = false
+		grow(1 << 20)
+		if g.sessions[first].braked != "" {
+			t.Errorf("%s: it was not let in", name)
+		}
+		grow(3 << 20)
+		if g.sessions[first].braked == "" {
+			t.Errorf("%s: it is not braked again", name)
+		}
 	}
-	h := &watched{ws: station.Workstation{ID: station.NewID()}}
-	for range 2 {
-		w := Writer{Session: station.NewID(), Workstation: h.ws}
-		host.writers[w.Session] = &w
-		g.sessions[w.Session] = &writer{Writer: w}
-		h.sessions = append(h.sessions, w.Session)
-	}
-	first, second := h.sessions[0], h.sessions[1]
-	grow := func(by int64) {
-		old := h.now
-		h.now.Limit, h.now.FileLimit, h.now.Bytes, h.now.At = 32<<20, 1000, old.Bytes+by, time.Now()
-		g.keep(t.Context(), h, old)
-	}
-	grow(31 << 20)
-	g.sessions[first].recent = 10 << 20
-	grow(2 << 20)
-	host.see(t, event{"brake", first, codeHomeFull})
-	if h.settling || host.frozen(second) {
-		t.Fatalf("settling %v, the quiet one stopped %v", h.settling, host.frozen(second))
-	}
-	grow(1 << 20)
-	host.see(t, event{"brake", second, codeHomeFull})
-	g.woken(h, g.sessions[first])
-	g.sessions[first].Frozen = false
-	grow(20 << 20) // of before it was woken, for all that is known
-	if g.sessions[first].braked != "" {
-		t.Error("it was not let in")
-	}
-	grow(3 << 20)
-	host.see(t, event{"brake", first, codeHomeFull})
 }
