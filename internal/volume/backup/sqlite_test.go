@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,21 +183,26 @@ func TestNamesBesideDatabases(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chown(filepath.Join(b.home, name), station.SandboxUID, station.SandboxUID); err != nil && os.Geteuid() == 0 {
-			t.Fatal(err)
-		}
 	}
 	if err := os.Mkdir(filepath.Join(b.home, "trip-journal"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	b.write("trip-journal/day1", "rain")
 	b.write("log-wal", "our own")
+	for _, name := range []string{"trip", "log", "log-wal"} { // as their person's own
+		if err := os.Chown(filepath.Join(b.home, name), station.SandboxUID, station.SandboxUID); err != nil && os.Geteuid() == 0 {
+			t.Fatal(err)
+		}
+	}
 	b.safe()
 	b.settled()
 	for name, want := range map[string]string{"trip-journal/day1": "rain", "log-wal": "our own"} {
 		if c := b.content(name); c != want {
 			t.Errorf("%s: %q", name, c)
 		}
+	}
+	if left := b.state().Left; slices.ContainsFunc(left, func(l station.Left) bool { return l.Rule == "log" }) {
+		t.Fatalf("the database is not copied: %+v", left)
 	}
 	b.tell("log-shm")
 	b.tell()

@@ -129,16 +129,15 @@ func (u *unit) list(ctx context.Context) error {
 
 // unproved are the snapshots of which it is known that they could not be read back,
 // and that are not needed: one that could follows. Else the policy might keep such
-// a one as the last of its hour, and not the good one before it. One that was left
-// behind with a time to come is the policy's newest for ever.
+// a one as the last of its hour, and not the good one before it.
 func (u *unit) unproved() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var ids []string
-	now, good := time.Now(), false
+	good := false
 	for _, s := range slices.Backward(u.rec.Snapshots) {
 		good = good || !s.Verified.IsZero()
-		if good && slices.Contains(u.rec.Unproved, s.ID) || leftInTheFuture(s, now) {
+		if good && slices.Contains(u.rec.Unproved, s.ID) {
 			ids = append(ids, s.ID)
 		}
 	}

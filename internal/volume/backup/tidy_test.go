@@ -271,9 +271,10 @@ func TestNothingIsForgottenForWhatDoesNotCount(t *testing.T) {
 			t.Errorf("%+v: due %v", c, due)
 		}
 	}
+	// A server that lost its record, or whose clock is behind, knows of none that it counts.
 	u.rec.Snapshots = []station.Snapshot{left, good, future}
-	if ids := u.unproved(); !slices.Equal(ids, []string{"e"}) {
-		t.Errorf("to be forgotten: %q", ids)
+	if ids := u.unproved(); len(ids) > 0 {
+		t.Errorf("to be forgotten, though nobody tried to read it: %q", ids)
 	}
 }
 

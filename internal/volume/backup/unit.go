@@ -246,7 +246,7 @@ func (u *unit) tidyDue(now, due time.Time) (time.Time, bool) {
 // left behind does not, and the policy would keep it as its hour's, and not the one
 // before it that does. Of those of one second, which is all that the repository knows
 // of the time, it would keep any. One of the future, which a clock that was wrong left
-// behind, says nothing of today; forget removes it. The caller holds the lock.
+// behind, says nothing of today. The caller holds the lock.
 func (u *unit) newestVerified(now time.Time) bool {
 	list := slices.DeleteFunc(slices.Clone(u.rec.Snapshots), func(s station.Snapshot) bool { return leftInTheFuture(s, now) })
 	n := len(list)
@@ -257,7 +257,8 @@ func (u *unit) newestVerified(now time.Time) bool {
 	return !slices.ContainsFunc(list, func(s station.Snapshot) bool { return s.Verified.IsZero() && !s.At.Before(second) })
 }
 
-// leftInTheFuture says whether a snapshot does not count and is of a time to come.
+// leftInTheFuture says whether a snapshot does not count and is of a time to come. It
+// is not removed for that: it may be the clock of today that is wrong.
 func leftInTheFuture(s station.Snapshot, now time.Time) bool {
 	return s.Verified.IsZero() && s.At.Sub(now) > clocksDiffer
 }

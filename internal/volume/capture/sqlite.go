@@ -182,10 +182,11 @@ var errInUse = errors.New("it was written to all the time and could not be locke
 // stable copies database and log as they are until they were not changed
 // meanwhile, and has SQLite recover the copy.
 func stable(ctx context.Context, at, to string) error {
+	var err error
 	for try := range stableTries {
 		sure := !lately(at)
 		before := fingerprint(at)
-		var err error
+		err = nil
 		for _, end := range []string{"-journal", "-wal", ""} {
 			_ = os.Remove(to + end)
 			if cerr := copyFile(at+end, to+end); cerr != nil && (end == "" || !errors.Is(cerr, os.ErrNotExist)) {
@@ -200,6 +201,9 @@ func stable(ctx context.Context, at, to string) error {
 			return errors.New("there was no time left")
 		case <-time.After(time.Duration(try+1) * 20 * time.Millisecond):
 		}
+	}
+	if err != nil {
+		return short(err)
 	}
 	return errInUse
 }

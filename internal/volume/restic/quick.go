@@ -126,14 +126,15 @@ func (r *Repo) addQuick(ctx context.Context, keys keyStore, master string) error
 	}
 	sum := sha256.Sum256(b)
 	name := hex.EncodeToString(sum[:])
-	if err := keys.put(ctx, name, b); err != nil {
-		return fmt.Errorf("a key file for the repository: %w", err)
+	err = keys.put(ctx, name, b) // it may be there all the same when that fails
+	if err == nil {
+		err = r.proveQuick(ctx, keys, name, b, master)
 	}
-	if err := r.proveQuick(ctx, keys, name, b, master); err != nil {
+	if err != nil {
 		r.hint.Store(nil)
 		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 		defer cancel()
-		if rerr := keys.remove(short, name); rerr != nil {
+		if rerr := keys.remove(short, name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; and %s stays there, which may be deleted: %w", err, name, rerr)
 		}
 		return fmt.Errorf("a key file for the repository: %w", err)
@@ -145,8 +146,8 @@ func (r *Repo) addQuick(ctx context.Context, keys keyStore, master string) error
 const removeWithin = 20 * time.Second
 
 // proveQuick sees that a new key file arrived as it was meant, and that restic opens
-// the repository with it: restic gives up at a key file that it cannot make sense of,
-// also where another would do.
+// the repository with it there: restic gives up at a key file that it cannot make sense
+// of, also where another would do.
 func (r *Repo) proveQuick(ctx context.Context, keys keyStore, name string, sent []byte, master string) error {
 	b, err := keys.get(ctx, name)
 	if err != nil {
@@ -163,8 +164,25 @@ func (r *Repo) proveQuick(ctx context.Context, keys keyStore, name string, sent 
 	if got, ok := d.open(k.Data); !ok || string(got) != master {
 		return errors.New("it does not hold what it was made of")
 	}
+	// One that it cannot use it passes over, in favour of another.
 	r.hint.Store(&name)
-	return r.run(ctx, job{args: []string{"cat", "config"}, noLock: true})
+	var out strings.Builder
+	if err := r.run(ctx, job{args: []string{"key", "list", "--json"}, out: &out, noLock: true}); err != nil {
+		return err
+	}
+	var list []struct {
+		Current bool
+		ID      string // the first digits of its name
+	}
+	if err := json.Unmarshal([]byte(out.String()), &list); err != nil {
+		return fmt.Errorf("restic's list of keys: %w", err)
+	}
+	for _, k := range list {
+		if k.Current && k.ID != "" && strings.HasPrefix(name, k.ID) {
+			return nil
+		}
+	}
+	return errors.New("restic does not open the repository with it")
 }
 
 // remember has restic try this key file first, also after the next start.
