@@ -135,13 +135,13 @@ func TestShellPromptvars(t *testing.T) {
 func TestShellTraps(t *testing.T) {
 	const timer = "trap 'timer=${timer:-$SECONDS}' DEBUG\nPS1='${timer-none}> '\n"
 	for name, profile := range map[string]string{
-		"text":  timer + "PROMPT_COMMAND='ps=\"2 0\"; unset timer'",
+		"text":  timer + "PROMPT_COMMAND='ps=\"$? 0\"; unset timer'",
 		"array": timer + "PROMPT_COMMAND=('ps=\"${PIPESTATUS[*]}\"; unset timer')",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := openShell(t, "bash", map[string]string{".bash_profile": profile + "\n"})
-			s.run("(exit 2) | true", 0)
+			s.run(map[string]string{"text": "(exit 2)", "array": "(exit 2) | true"}[name], map[string]int{"text": 2}[name])
 			s.run(`echo "pipe $ps"`, 0)
 			s.seen("\npipe 2 0", "\nnone> echo")
 			s.leave()
@@ -201,6 +201,8 @@ func TestShellHistory(t *testing.T) {
 		"small":      {"HISTSIZE=2", []string{"echo a", "echo b", "echo c", "echo d"}},
 		"no times":   {"readonly HISTTIMEFORMAT='%F %T '", []string{"-echo a", "-echo b"}},
 		"times":      {"HISTTIMEFORMAT='%F %T '", []string{"echo a", "echo b"}},
+		"trap":       {"trap : DEBUG\nHISTCONTROL=ignorespace PROMPT_COMMAND='history -a; history -c; history -r'", []string{"echo a", "- echo secret", "echo b"}},
+		"trap only":  {"trap : DEBUG\nHISTCONTROL=ignorespace PROMPT_COMMAND=true", []string{"echo a", "- echo secret", "echo b"}},
 		"read anew":  {"HISTCONTROL=ignorespace PROMPT_COMMAND='history -a; history -c; history -r'", []string{"echo a", "- echo secret", "echo b"}},
 	} {
 		t.Run(name, func(t *testing.T) {

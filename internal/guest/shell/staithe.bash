@@ -117,7 +117,9 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	__staithe_history=
 	__staithe_first='case ${__staithe_history+x} in x) __staithe_ended && :; esac'
 	__staithe_last='case ${__staithe_history+x} in x) __staithe_prompts; esac'
-	if [[ -n $(trap -p DEBUG) ]]; then # it would see what is last, after the person's own
+	# A DEBUG trap would see what is last, after the person's own. Then all is done first,
+	# unless that changes the history.
+	if [[ -n $(trap -p DEBUG) && ${PROMPT_COMMAND[*]-}$(declare -f) != *'history -'* ]]; then
 		__staithe_whole=1
 		__staithe_last=
 	fi

@@ -34,7 +34,7 @@ if [[ -o interactive ]]; then
 	}
 	# To where zsh puts its prompts: standard output may be a file by now.
 	__staithe_says() {
-		print -rn -- $1 2>/dev/null >$TTY
+		{ print -rn -- $1 >$TTY } 2>/dev/null
 	}
 	# Each of the two puts the other back where the person's lists are set anew.
 	__staithe_hooks() {
