@@ -25,7 +25,18 @@ var homeJobs = []struct{ name, script string }{
 	{"git-clone", `cd "$1"; d=$(mktemp -d -p .); a=$(date +%s%N); git clone -q --no-hardlinks repo $d/clone; b=$(date +%s%N); echo took $(((b-a)/1000)) us`},
 	{"copy-modules", `cd "$1"; d=$(mktemp -d -p .); a=$(date +%s%N); cp -a repo/src $d/copy; b=$(date +%s%N); echo took $(((b-a)/1000)) us`},
 	{"sqlite-20000", `cd "$1"; rm -f transactions.db*; ./transactions`},
+	{npmCI, `cd "$1"; d=$(mktemp -d -p .); cp node/package*.json $d; cd $d; a=$(date +%s%N); LD_LIBRARY_PATH=../node/lib ../node/node ../node/npm/bin/npm-cli.js ci --offline --ignore-scripts --no-audit --no-fund --cache ../node/cache --loglevel=error >&2; b=$(date +%s%N); echo took $(((b-a)/1000)) us`},
 }
+
+// npmCI installs what the page is built with, from a cache, by the Node of this
+// machine, which the image has none of: its program and libraries are put into the folder.
+const npmCI = "npm-ci"
+
+const npmSetting = `set -e; mkdir -p "$1/node/lib"; cp -L "$(command -v node)" "$1/node/node"; cp ../../web/package.json ../../web/package-lock.json "$1/node"
+	ldd "$1/node/node" | awk '$3 ~ /libstdc|libgcc|libatomic/ { print $3 }' | xargs -I{} cp -L {} "$1/node/lib"
+	cp -a "$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")" "$1/node/npm"
+	d=$(mktemp -d); cp "$1"/node/package*.json "$d"; (cd "$d" && npm ci --prefer-offline --ignore-scripts --no-audit --no-fund --cache "$1/node/cache" --loglevel=error >&2)
+	rm -rf "$d"; tar cf "$1/node.tar" -C "$1" node; echo took 1 us`
 
 const homeSetting = `cd "$1" && mkdir -p repo/src && cd repo && git init -q . && for i in $(seq 50); do mkdir src/$i; for j in $(seq 100); do echo "$i $j" > src/$i/$j; done; done &&
 	git add . && git -c user.name=x -c user.email=x@example.org commit -qm x && tar cf ../src.tar src && echo took 1 us`
@@ -35,11 +46,11 @@ const homeSetting = `cd "$1" && mkdir -p repo/src && cd repo && git init -q . &&
 // being made. Each job has a server and a home of its own, of some 10,000 files at first.
 func BenchmarkHome(b *testing.B) {
 	for _, job := range homeJobs {
-		b.Run(job.name, func(b *testing.B) { benchmarkHome(b, job.script) })
+		b.Run(job.name, func(b *testing.B) { benchmarkHome(b, job.name, job.script) })
 	}
 }
 
-func benchmarkHome(b *testing.B, script string) {
+func benchmarkHome(b *testing.B, name, script string) {
 	s := serve(b, "STAITHE_BACKUPS=on")
 	c := s.mux("main")
 	api := s.bearer(s.token)
@@ -53,14 +64,17 @@ func benchmarkHome(b *testing.B, script string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
-	f, err := os.Open(program)
-	if err != nil {
-		b.Fatal(err)
+	put := func(path, to string) {
+		f, err := os.Open(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		if status, out, err := api.file("PUT", "/content", to, f, "mode", "0755"); status != 200 {
+			b.Fatalf("%d %s %v", status, out, err)
+		}
 	}
-	defer f.Close()
-	if status, out, err := api.file("PUT", "/content", "transactions", f, "mode", "0755"); status != 200 {
-		b.Fatalf("%d %s %v", status, out, err)
-	}
+	put(program, "transactions")
 	outside := func(script string) string {
 		out, err := exec.Command("/bin/sh", "-c", script, "sh", bare).Output()
 		if err != nil {
@@ -82,6 +96,11 @@ func benchmarkHome(b *testing.B, script string) {
 	}
 	outside(homeSetting)
 	took(b, inTab(b, c, homeSetting))
+	if name == npmCI {
+		outside(npmSetting)
+		put(filepath.Join(bare, "node.tar"), "node.tar")
+		took(b, inTab(b, c, "tar xf node.tar && rm node.tar && echo took 1 us"))
+	}
 
 	var plain, idle, beside times
 	turns := []func(){
