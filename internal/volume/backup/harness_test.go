@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -230,16 +231,21 @@ type stringWriter []byte
 
 func (w *stringWriter) Write(p []byte) (int, error) { *w = append(*w, p...); return len(p), nil }
 
-// plain runs restic itself on the local repository, as somebody else would.
+// plain runs restic itself on the local repository, as somebody else would: again,
+// where the server was at it.
 func (b *bench) plain(args ...string) string {
 	b.t.Helper()
-	cmd := exec.Command(b.o.Program, append([]string{"-r", filepath.Join(b.o.Data, reposDir, string(b.ws.ID)), "--no-cache"}, args...)...)
-	cmd.Env = []string{"RESTIC_PASSWORD=" + b.e.key, "TMPDIR=" + b.t.TempDir()}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		b.t.Fatalf("restic %v: %v: %s", args, err, out)
+	for deadline := time.Now().Add(time.Minute); ; {
+		cmd := exec.Command(b.o.Program, append([]string{"-r", filepath.Join(b.o.Data, reposDir, string(b.ws.ID)), "--no-cache"}, args...)...)
+		cmd.Env = []string{"RESTIC_PASSWORD=" + b.e.key, "TMPDIR=" + b.t.TempDir()}
+		out, err := cmd.CombinedOutput()
+		switch {
+		case err == nil:
+			return string(out)
+		case !strings.Contains(string(out), "repository is already locked") || time.Now().After(deadline):
+			b.t.Fatalf("restic %v: %v: %s", args, err, out)
+		}
 	}
-	return string(out)
 }
 
 func random(n int) []byte {
