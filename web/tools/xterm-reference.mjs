@@ -191,6 +191,27 @@ function withinLine(core) {
   }
 }
 
+/**
+ * A known difference: DECALN in origin mode fills as many lines as the screen has, from
+ * the region's top on, and so some beyond the last one. Since a resize joined lines there may be
+ * the same ones there that are on the screen: xterm.js fills these a second time, out
+ * of place.
+ */
+function alignedWithin(core) {
+  const h = core._inputHandler
+  const align = h.screenAlignmentPattern.bind(h)
+  h.screenAlignmentPattern = () => {
+    const { buffer, buffers } = core._bufferService
+    const { lines } = buffer
+    if (buffer === buffers.normal) lines.get = (i) => (i < lines.length ? Object.getPrototypeOf(lines).get.call(lines, i) : undefined)
+    try {
+      return align()
+    } finally {
+      delete lines.get
+    }
+  }
+}
+
 /** A known difference: REP repeats no more than internal/vt does (maxRepeat). */
 function repeatBounded(core) {
   const h = core._inputHandler
@@ -220,6 +241,7 @@ function run(q) {
   alignment(core)
   withoutDEL(core)
   withinLine(core)
+  alignedWithin(core)
   repeatBounded(core)
   let answers = ''
   core.coreService.onData((d) => (answers += d))
