@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"staithe/internal/sandbox"
 	"staithe/internal/station"
@@ -184,9 +185,19 @@ func logBomb(t *testing.T, b *box, who bomber, able Abilities) {
 		b.denied(t, who.root, "open-write", "/proc/1/fd/"+fd)
 	}
 	need(t, able.NoLogBound)
-	const flood, bound = 2 << 30, 1 << 30 // it is cut each second; a busy machine is late
+	// 100 MB/s, for 5 s: a guest can write faster, but a busy machine may cut seconds late.
+	const flood, bound, piece, every = 512 << 20, 384 << 20, 10 << 20, 100 * time.Millisecond
 	ended := make(chan error, 1)
-	go func() { ended <- b.floodLog(flood, "last-words") }()
+	go func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		var err error
+		for n := 0; n < flood && err == nil; n += piece {
+			<-tick.C
+			err = b.floodLog(piece, "more")
+		}
+		ended <- errors.Join(err, b.floodLog(0, "last-words"))
+	}()
 	var most int64
 	var flooded bool
 	until(t, "the log is small again, with the guest's last words", func() bool {
