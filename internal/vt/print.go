@@ -47,7 +47,7 @@ func (t *Terminal) printASCII(in []byte, i int) int {
 	b := t.b
 	base := blank(t.attrID)
 	row := b.row()
-	for i < len(in) && isPrintable(in[i]) {
+	for {
 		if b.x >= t.cols {
 			if t.modes.noWrap {
 				b.x = t.cols - 1
@@ -58,9 +58,10 @@ func (t *Terminal) printASCII(in []byte, i int) int {
 		}
 		n := putASCII(row.cells[b.x:t.cols], in[i:], base)
 		b.x += n
-		i += n
+		if i += n; i == len(in) || !isPrintable(in[i]) {
+			return i
+		}
 	}
-	return i
 }
 
 func isPrintable(c byte) bool { return c-0x20 < 0x5F }
@@ -71,8 +72,12 @@ func putASCII(cells []cell, text []byte, base cell) (n int) {
 	for len(cells) >= 8 && len(text) >= 8 {
 		x := binary.LittleEndian.Uint64(text)
 		if other := unprintable(x); other != 0 {
-			cells = cells[:bits.TrailingZeros64(other)/8]
-			break
+			k := bits.TrailingZeros64(other) / 8
+			for i := range cells[:k] {
+				cells[i] = base | cell(x&0xFF)
+				x >>= 8
+			}
+			return n + k
 		}
 		c := cells[:8]
 		c[0], c[1] = base|cell(x&0xFF), base|cell(x>>8&0xFF)

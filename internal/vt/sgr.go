@@ -4,10 +4,15 @@ package vt
 func (t *Terminal) sgr(p *params) {
 	a := &t.attr
 	for i := 0; i < p.n; i++ {
-		if v := uint32(p.value[i]); v < uint32(len(sgrOps)) && sgrMore>>v&1 == 0 {
+		v := uint32(p.value[i])
+		if v < uint32(len(sgrOps)) && sgrMore>>v&1 == 0 {
 			op := &sgrOps[v]
 			a.fg = a.fg&^op.fgOff | op.fg
 			a.bg = a.bg&^op.bgOff | op.bg
+			continue
+		}
+		if v == 0 && a.ext|a.link == 0 { // as sgrOne would
+			a.fg, a.bg = 0, 0
 			continue
 		}
 		i += t.sgrOne(p, i)
