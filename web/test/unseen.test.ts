@@ -67,7 +67,7 @@ describe('what was not seen', () => {
     unseen.command(command('b', 'end', 3))
     unseen.seen('a')
     expect([...unseen.rang]).toEqual(['b'])
-    expect(unseen.ended.get('b')).toBe('Command ended with code 3')
+    expect(unseen.ended.get('b')).toEqual({ failed: true, words: 'Command ended with code 3' })
     unseen.keep([{ tab: 'a' }, { tab: 'c' }] as Tab[])
     expect(unseen.rang.size + unseen.ended.size).toBe(0)
   })
@@ -76,7 +76,8 @@ describe('what was not seen', () => {
     const unseen = new Unseen()
     unseen.command(command('a', 'end', 0))
     unseen.command(command('b', 'end'))
-    expect([...unseen.ended.values()]).toEqual(['Command ended', 'Command ended'])
+    const well = { failed: false, words: 'Command ended' }
+    expect([...unseen.ended.values()]).toEqual([well, well])
     unseen.command(command('a', 'start'))
     expect(unseen.ended.has('a')).toBe(false)
   })
