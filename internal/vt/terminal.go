@@ -9,7 +9,7 @@ type Options struct {
 
 	Answer  func([]byte)                 // to the program, as if typed
 	Title   func(string)                 // OSC 0 and 2
-	Bell    func()                       //
+	Bell    func()                       // BEL
 	Cwd     func(uri string)             // OSC 7, as the program wrote it
 	Notify  func(title, body string)     // OSC 9, 777 and 99
 	Command func(mark byte, rest string) // OSC 133: A prompt, B input, C output, D end; and what follows it
