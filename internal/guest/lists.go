@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"staithe/internal/station"
 	"staithe/internal/wire"
 )
 
@@ -19,11 +20,16 @@ const (
 
 // tabs is the list as this connection may see it.
 func (c *conn) tabs() []wire.Tab {
-	tabs := stationTabs(c.g.visible(c.id))
+	visible := c.g.visible(c.id)
+	last := map[station.ID]*wire.LastCommand{}
+	for _, t := range visible {
+		last[t.id] = t.said.Last()
+	}
+	tabs := stationTabs(visible)
 	out := make([]wire.Tab, len(tabs))
 	for i, t := range tabs {
 		out[i] = wire.Tab{
-			Tab: string(t.ID), Name: t.Name, Title: t.Title, Cwd: t.Cwd, Process: t.Process,
+			Tab: string(t.ID), Name: t.Name, Title: t.Title, Cwd: inert(t.Cwd), Process: inert(t.Process), Command: last[t.ID],
 			Cols: t.Cols, Rows: t.Rows, Clients: t.Clients, Exited: t.Exited, ExitCode: t.ExitCode,
 			Signal: t.Signal, CreatedAt: t.CreatedAt, ActiveAt: t.ActiveAt,
 		}
@@ -54,7 +60,7 @@ func fitTabs(tabs []wire.Tab) []wire.Tab {
 func listSize(tabs []wire.Tab) int {
 	bound := 0
 	for _, t := range tabs {
-		bound += 300 + 6*(len(t.Cwd)+len(t.Title)+len(t.Process)) // \u0000 each
+		bound += 400 + 6*(len(t.Cwd)+len(t.Title)+len(t.Process)) // \u0000 each
 	}
 	if bound <= maxList {
 		return bound
@@ -77,6 +83,19 @@ func shorten(s string, most int) string {
 		s = s[1:]
 	}
 	return sign + s
+}
+
+// truncate cuts s to its first most bytes.
+func truncate(s string, most int) string {
+	const sign = "…"
+	if len(s) <= most {
+		return s
+	}
+	end := most - len(sign)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + sign
 }
 
 // inert takes out of a name what a terminal or a page could take for more than

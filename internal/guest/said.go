@@ -26,10 +26,12 @@ const (
 type said struct {
 	mu      sync.Mutex
 	title   string
+	cwd     string
 	until   map[string]time.Time // what was passed on of each kind is paid for then
 	command int64                // the number of the last one
 	running *terminal.CommandMark
-	told    bool // that it runs
+	told    bool              // that it runs
+	last    *wire.LastCommand // never changed in place
 }
 
 // Title is what the program calls its window.
@@ -39,12 +41,19 @@ func (s *said) Title() string {
 	return s.title
 }
 
+// Last is the last command and how it ended, nil where there was none.
+func (s *said) Last() *wire.LastCommand {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
 // forget is for a new shell: what the one before said of itself is true no longer.
 // Commands are counted on.
 func (s *said) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.title, s.running, s.told = "", nil, false
+	s.title, s.cwd, s.running, s.told, s.last = "", "", nil, false, nil
 }
 
 // may says whether something of a kind is passed on now. The caller holds s.mu.
@@ -65,79 +74,82 @@ func (s *said) may(kind string, now time.Time) bool {
 
 // heard passes on what the tab's program said.
 func (t *tab) heard(e terminal.Event) {
-	m, news := t.said.message(t.id, e, time.Now())
+	messages, news := t.said.messages(t.id, e, time.Now())
 	if news {
 		t.g.tabsChanged()
 	}
-	if m == nil {
-		return
+	for _, m := range messages {
+		t.g.broadcast(func(c *conn) {
+			if c.id.Tab == "" || c.id.Tab == t.id {
+				c.tell(m)
+			}
+		})
 	}
-	t.g.broadcast(func(c *conn) {
-		if c.id.Tab == "" || c.id.Tab == t.id {
-			c.tell(m)
-		}
-	})
 }
 
-// message is an event as clients get it, nil for what they do not; news says that
-// the list of tabs is another. All texts are made inert: programs choose them.
-func (s *said) message(id station.ID, e terminal.Event, now time.Time) (m wire.ServerMessage, news bool) {
+// messages is an event as clients get it; news says that the list of tabs is another.
+// All texts are made inert: programs choose them.
+func (s *said) messages(id station.ID, e terminal.Event, now time.Time) (m []wire.ServerMessage, news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tab := string(id)
+	say := func(kind string, message wire.ServerMessage) {
+		if s.may(kind, now) {
+			m = append(m, message)
+		}
+	}
 	switch {
 	case e.Title != nil:
-		if news = s.title != inert(*e.Title); !news {
-			return nil, false
-		}
-		s.title = inert(*e.Title)
-		if s.may("title", now) {
-			m = &wire.Title{Tab: tab, Title: s.title}
+		title := truncate(inert(*e.Title), maxSentence)
+		if news = s.title != title; news {
+			s.title = title
+			say("title", &wire.Title{Tab: tab, Title: title})
 		}
 	case e.Cwd != "":
-		if dir := directory(e.Cwd); dir != "" && s.may("cwd", now) {
-			m = &wire.Cwd{Tab: tab, Cwd: dir}
+		if dir := directory(e.Cwd); dir != "" {
+			news, s.cwd = s.cwd != dir, dir
+			say("cwd", &wire.Cwd{Tab: tab, Cwd: dir})
 		}
 	case e.Bell:
-		if s.may("bell", now) {
-			m = &wire.Bell{Tab: tab}
-		}
+		say("bell", &wire.Bell{Tab: tab})
 	case e.Notify != nil:
-		if text := shorten(inert(e.Notify.Body), maxSentence); text != "" && s.may("notify", now) {
-			m = &wire.Notify{Code: "program", Tab: tab, Title: shorten(inert(e.Notify.Title), maxSentence), Text: text}
+		if text := truncate(inert(e.Notify.Body), maxSentence); text != "" {
+			say("notify", &wire.Notify{Code: "program", Tab: tab, Title: truncate(inert(e.Notify.Title), maxSentence), Text: text})
 		}
 	case e.Command != nil:
-		c := s.mark(e.Command)
-		if c != nil && c.Phase == "start" {
-			s.told = s.may("command", now)
-		}
-		if c != nil && s.told {
-			c.Tab = tab
-			m = c
+		for _, c := range s.mark(e.Command) {
+			if c.Phase == "start" {
+				s.told = s.may("command", now)
+			}
+			if s.told {
+				c.Tab = tab
+				m = append(m, c)
+			}
 		}
 	}
 	return m, news
 }
 
 // mark follows a shell's commands (OSC 133, FinalTerm's semantic prompts): C is
-// where the output of one begins, D is its end, with the exit code if it is known.
-func (s *said) mark(c *terminal.CommandMark) *wire.Command {
-	switch {
-	case c.Mark == 'C':
-		s.command++
-		s.running = c
-		return &wire.Command{ID: s.command, Phase: "start", Offset: c.Offset, Line: commandLine(c.Rest)}
-	case c.Mark == 'D' && s.running != nil:
-		began := s.running
-		s.running = nil
-		out := &wire.Command{ID: s.command, Phase: "end", Offset: c.Offset, DurationMS: c.At.Sub(began.At).Milliseconds()}
+// where the output of one begins, D is its end, with the exit code if it is known. Of
+// lines that were pasted together bash says one D after the last: where the next
+// begins, one has ended.
+func (s *said) mark(c *terminal.CommandMark) (out []*wire.Command) {
+	if began := s.running; began != nil {
+		end := &wire.Command{ID: s.command, Phase: "end", Offset: c.Offset, DurationMS: c.At.Sub(began.At).Milliseconds()}
 		code, _, _ := strings.Cut(c.Rest, ";")
-		if n, err := strconv.Atoi(code); err == nil {
-			out.ExitCode = &n
+		if n, err := strconv.Atoi(code); err == nil && c.Mark == 'D' {
+			end.ExitCode = &n
 		}
-		return out
+		s.running, s.last = nil, &wire.LastCommand{ID: s.command, Ended: true, ExitCode: end.ExitCode}
+		out = append(out, end)
 	}
-	return nil
+	if c.Mark == 'C' {
+		s.command++
+		s.running, s.last = c, &wire.LastCommand{ID: s.command}
+		out = append(out, &wire.Command{ID: s.command, Phase: "start", Offset: c.Offset, Line: commandLine(c.Rest)})
+	}
+	return out
 }
 
 // commandLine is what a shell says it runs, as kitty and fish have it: percent-escaped
@@ -153,7 +165,7 @@ func commandLine(rest string) string {
 		}
 		line, _ = url.PathUnescape(v) // "" where it is none
 	}
-	return shorten(inert(strings.ReplaceAll(line, "\n", " ")), maxSentence)
+	return truncate(inert(strings.ReplaceAll(line, "\n", " ")), maxSentence)
 }
 
 // unquote undoes the quoting of bash's printf %q: a backslash before a character, or

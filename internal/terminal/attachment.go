@@ -46,7 +46,7 @@ type Joined struct {
 	Offset        int64
 	SnapshotBytes int64
 	Head          int64 // the output's end now
-	Cols, Rows    int
+	Cols, Rows    int   // the size at Offset; later ones come in their places
 	InputOffset   int64 // input bytes of this client that were taken
 }
 
@@ -71,8 +71,9 @@ type Attachment struct {
 	snapAt    int64     // where the stream goes on after the snapshot
 	snapSent  int64
 	snapAcked int64
-	sizes     []SizeEvent
+	sized     int // the number of the next size to tell
 	resync    *ResyncEvent
+	resized   *SizeEvent // the size of the redraw, which goes out before resync
 	exitTold  bool
 	seenAt    time.Time // last typed or attached
 }
@@ -109,28 +110,22 @@ func (t *Terminal) Attach(j Join) (*Attachment, Joined) {
 	t.mu.Lock()
 	if t.driver == nil && j.Role.Allows(station.RoleWriter) {
 		t.driver = a
-		resized = t.setSize(j.Cols, j.Rows, a)
+		resized = t.setSize(j.Cols, j.Rows)
 	}
-	out.Cols, out.Rows = t.cols, t.rows
-	drives := t.driver == a
+	cols, rows, drives := t.cols, t.rows, t.driver == a
 	t.mu.Unlock()
 	if resized {
-		t.screen.vt.Resize(out.Cols, out.Rows)
+		t.screen.vt.Resize(cols, rows)
 	}
 	if drives {
 		t.screen.look(j.Look)
 	}
-	start, end := t.log.Bounds()
-	out.Head = end
-	switch {
-	case j.Fresh:
-		out.Resumed = true
-	case j.Offset != nil && j.Epoch == t.epoch && *j.Offset >= start && *j.Offset <= end:
-		out.Resumed, out.Offset = true, *j.Offset
-	default:
+	_, out.Head = t.log.Bounds()
+	if !a.resume(&out) {
 		// Without t.mu: it takes milliseconds, and typing must not wait for it.
 		a.snap, out.Offset = t.snapshot(j.Scrollback)
 		out.SnapshotBytes = int64(len(a.snap))
+		out.Cols, out.Rows, a.sized = cols, rows, t.sizes.end()
 	}
 	a.cursor, a.acked, a.snapAt = out.Offset, out.Offset, out.Offset
 	t.mu.Lock()
@@ -142,6 +137,27 @@ func (t *Terminal) Attach(j Join) (*Attachment, Joined) {
 	t.applySize(resized)
 	t.changed()
 	return a, out
+}
+
+// resume says whether the stream goes on where the client was, and from where at which
+// size. The caller holds t.appending.
+func (a *Attachment) resume(out *Joined) bool {
+	t, from := a.t, a.Offset
+	if a.Fresh {
+		from = new(int64)
+	} else if from == nil || a.Epoch != t.epoch {
+		return false
+	}
+	if start, end := t.log.Bounds(); !a.Fresh && (*from < start || *from > end) {
+		return false
+	}
+	size, next, clear := t.sizes.at(*from)
+	if size == nil || !clear && !a.Fresh {
+		return false
+	}
+	out.Resumed, out.Offset = true, *from
+	out.Cols, out.Rows, a.sized = size.Cols, size.Rows, next
+	return true
 }
 
 // Detach takes the client out because it asked: nothing is kept for it but its
@@ -170,7 +186,7 @@ func (a *Attachment) leave(lost bool) {
 			t.driver = nil
 			if next := t.lastWriter(); next != nil {
 				t.driver = next
-				resized = t.setSize(next.Cols, next.Rows, nil)
+				resized = t.setSize(next.Cols, next.Rows)
 			}
 		}
 		return resized
@@ -253,7 +269,7 @@ func (a *Attachment) drive(now time.Time) {
 			return false
 		}
 		t.driver = a
-		return t.setSize(a.Cols, a.Rows, nil)
+		return t.setSize(a.Cols, a.Rows)
 	}))
 	t.changed()
 }
@@ -267,7 +283,7 @@ func (a *Attachment) Resize(cols, rows int) error {
 	t := a.t
 	resized := t.reshape(func() bool {
 		a.Cols, a.Rows = cols, rows
-		return t.driver == a && t.setSize(cols, rows, nil)
+		return t.driver == a && t.setSize(cols, rows)
 	})
 	t.applySize(resized)
 	if resized {
@@ -276,33 +292,17 @@ func (a *Attachment) Resize(cols, rows int) error {
 	return nil
 }
 
-// setSize notes a new size and queues the news for every client but skip, who
-// is told otherwise. The caller holds t.appending and t.mu, resizes the emulator,
-// and calls applySize after.
-func (t *Terminal) setSize(cols, rows int, skip *Attachment) bool {
+// setSize notes a new size. The caller holds t.appending and t.mu, resizes the
+// emulator, and calls applySize after.
+func (t *Terminal) setSize(cols, rows int) bool {
 	cols, rows = vt.Fit(cols, rows)
 	if t.exit != nil || cols == t.cols && rows == t.rows {
 		return false
 	}
 	t.cols, t.rows = cols, rows
-	_, end := t.log.Bounds()
-	for _, a := range t.clients {
-		if a != skip {
-			a.queueSize(SizeEvent{cols, rows, end})
-		}
-	}
+	start, end := t.log.Bounds()
+	t.sizes.add(SizeEvent{cols, rows, end}, start)
 	return true
-}
-
-// queueSize adds a size to tell. Of several at one place, and of too many for a
-// client that takes none, only the newest counts. The caller holds t.mu.
-func (a *Attachment) queueSize(e SizeEvent) {
-	n := len(a.sizes)
-	if n > 0 && (a.sizes[n-1].Offset == e.Offset || n >= maxSizes) {
-		a.sizes[n-1].Cols, a.sizes[n-1].Rows = e.Cols, e.Rows
-		return
-	}
-	a.sizes = append(a.sizes, e)
 }
 
 // applySize tells the PTY the newest size, and the clients to look.

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"slices"
 	"time"
 
 	"staithe/internal/station"
@@ -25,14 +26,13 @@ type Notice struct{ Title, Body string }
 
 // CommandMark is where a shell's command begins or ends (OSC 133).
 type CommandMark struct {
-	Mark   byte   // A prompt, B input, C output, D end
+	Mark   byte   // C output, D end
 	Rest   string // what followed the mark
 	Offset int64  // of the mark in the output
 	At     time.Time
 }
 
-// maxEvents is how many events of one read are passed on; a program that says more
-// at once is not heard.
+// maxEvents is how many events of one read are passed on, the newest.
 const maxEvents = 64
 
 // emulator draws the output, answers what programs ask, and hears what they say.
@@ -63,6 +63,9 @@ func (e *emulator) init(cols, rows int) {
 		Cwd:    func(uri string) { e.heard(Event{Cwd: uri}) },
 		Notify: func(title, body string) { e.heard(Event{Notify: &Notice{title, body}}) },
 		Command: func(mark byte, rest string) {
+			if mark != 'C' && mark != 'D' { // a prompt, and what is typed at it
+				return
+			}
 			e.heard(Event{Command: &CommandMark{mark, rest, e.base + int64(e.vt.Position()), time.Now()}})
 		},
 	})
@@ -78,9 +81,16 @@ func (e *emulator) look(l Look) {
 }
 
 func (e *emulator) heard(ev Event) {
-	if len(e.events) < maxEvents {
-		e.events = append(e.events, ev)
+	same := func(o Event) bool { return o.Title != nil && ev.Title != nil || o.Cwd != "" && ev.Cwd != "" }
+	if i := slices.IndexFunc(e.events, same); i >= 0 {
+		e.events[i] = ev
+		return
 	}
+	if len(e.events) == maxEvents {
+		oldest := slices.IndexFunc(e.events, func(o Event) bool { return o.Notify != nil || o.Command != nil })
+		e.events = slices.Delete(e.events, oldest, oldest+1)
+	}
+	e.events = append(e.events, ev)
 }
 
 // draw puts output into the emulator and what is no query into the log. The caller

@@ -1,9 +1,11 @@
 package terminal
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ type screen struct {
 	vt      *vt.Terminal
 	lazy    bool // acknowledges redraws alone
 	redrawn int
+	resumed int
 }
 
 func watch(t *Terminal, j Join) *screen {
@@ -53,6 +56,23 @@ func (s *screen) draw() {
 		default:
 			return
 		}
+	}
+}
+
+// rejoin comes back after its link dropped, for the next byte it wants.
+func (s *screen) rejoin(t *Terminal) {
+	j := s.Join
+	if s.want == 0 {
+		j.Epoch, j.Offset = t.Epoch(), &s.at
+	}
+	s.Drop()
+	again := pull(t, j)
+	s.Attachment, s.joined, s.want, s.at = again.Attachment, again.joined, again.want, again.at
+	if s.joined.Resumed {
+		s.resumed++
+		s.vt.Resize(s.joined.Cols, s.joined.Rows)
+	} else {
+		s.vt = vt.New(s.joined.Cols, s.joined.Rows, vt.Options{})
 	}
 }
 
@@ -102,28 +122,41 @@ func TestAllClientsSeeTheSame(t *testing.T) {
 				c.lazy = round%20 == 5
 				clients = append(clients, c)
 			}
+			if c := clients[rnd.IntN(len(clients))]; rnd.IntN(5) == 0 {
+				c.rejoin(term)
+			}
 			for _, c := range clients {
 				if c.want == 0 || round%3 == 0 {
 					c.draw()
 				}
 			}
+			for range rnd.IntN(3) * rnd.IntN(2) { // at one place in the output
+				c := clients[rnd.IntN(len(clients))]
+				if err := errors.Join(c.Drive(Look{}), c.Resize(20+rnd.IntN(100), 5+rnd.IntN(40))); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-		redrawn := 0
+		redrawn, resumed := 0, 0
 		for _, c := range clients {
 			for range 10 {
 				c.Ack(c.at, false)
 				c.draw()
 			}
-			redrawn += c.redrawn
+			redrawn, resumed = redrawn+c.redrawn, resumed+c.resumed
 		}
-		if redrawn < 5 {
-			t.Errorf("%d redraws", redrawn)
+		if redrawn < 3 || resumed < 20 {
+			t.Errorf("%d redraws, %d resumed", redrawn, resumed)
 		}
+		// A cursor saved at the top left is what one that was never saved is, and what the
+		// alternate screen has saved, while it is not shown, is in no redraw.
+		same := regexp.MustCompile(`\x1b\[1;1H(\x1b\[0m)?\x1b\(B\x1b7\x1b\(B|\x1b\[\?47h[^\n]*\x1b7\x1b\(B\x1b\[\?47l`)
+		state := func(v *vt.Terminal) string { return string(same.ReplaceAll(v.Snapshot(0), nil)) }
 		term.appending.Lock()
-		want := string(term.screen.vt.Snapshot(0))
+		want := state(term.screen.vt)
 		term.appending.Unlock()
 		for i, c := range clients {
-			if got := string(c.vt.Snapshot(0)); got != want {
+			if got := state(c.vt); got != want {
 				t.Errorf("client %d sees\n%q\nand it is\n%q", i, got, want)
 			}
 		}
@@ -195,4 +228,38 @@ func TestEvents(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of more than there is room for the newest counts: a program is called what it said
+// last, and a command that ended has ended.
+func TestTheLastOfManyEventsCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []Event
+		_, pty := scripted(t, Options{OnEvent: func(e Event) { got = append(got, e) }})
+		var out strings.Builder
+		out.WriteString("\x1b]133;C\a")
+		for i := range 5 * maxEvents {
+			fmt.Fprintf(&out, "\x1b]2;title %d\a\x1b]7;file://host/%d\a\x1b]133;A\a\x1b]9;notice %d\a", i, i, i)
+		}
+		out.WriteString("\x1b]133;D;7\a")
+		pty.Output([]byte(out.String()))
+		synctest.Wait()
+		title, cwd, ended, notices := "", "", "", 0
+		for _, e := range got {
+			switch {
+			case e.Title != nil:
+				title = *e.Title
+			case e.Cwd != "":
+				cwd = e.Cwd
+			case e.Command != nil && e.Command.Mark == 'D':
+				ended = e.Command.Rest
+			case e.Notify != nil:
+				notices++
+			}
+		}
+		last := 5*maxEvents - 1
+		if title != fmt.Sprint("title ", last) || cwd != fmt.Sprint("file://host/", last) || ended != "7" || notices == 0 {
+			t.Errorf("the last title is %q, folder %q, end %q, of %d notices", title, cwd, ended, notices)
+		}
+	})
 }

@@ -26,22 +26,20 @@ func (a *Attachment) Next(p []byte) Item {
 	if a.gone {
 		return Item{}
 	}
+	if s := a.resized; s != nil {
+		a.resized = nil
+		return Item{Size: s}
+	}
 	if r := a.resync; r != nil {
-		if len(a.sizes) > 0 && a.sizes[0].Offset <= r.Offset {
-			s := a.sizes[0] // the redraw is for this size
-			a.sizes = a.sizes[1:]
-			return Item{Size: &s}
-		}
 		a.resync = nil
 		return Item{Resync: r}
 	}
 	if len(a.snap) > 0 {
 		return Item{N: a.nextSnapshot(p)}
 	}
-	if len(a.sizes) > 0 && a.sizes[0].Offset <= a.cursor {
-		s := a.sizes[0]
-		a.sizes = a.sizes[1:]
-		return Item{Size: &s}
+	if s := t.sizes.from(a.sized); s != nil && s.Offset <= a.cursor {
+		a.sized++
+		return Item{Size: s}
 	}
 	if n := a.nextOutput(p); n > 0 {
 		return Item{N: n}
@@ -68,8 +66,8 @@ func (a *Attachment) nextSnapshot(p []byte) int {
 // nextOutput copies stream bytes within the credit, up to the next size change.
 func (a *Attachment) nextOutput(p []byte) int {
 	room := Window - (a.cursor - a.acked)
-	if len(a.sizes) > 0 {
-		room = min(room, a.sizes[0].Offset-a.cursor)
+	if s := a.t.sizes.from(a.sized); s != nil {
+		room = min(room, s.Offset-a.cursor)
 	}
 	if room <= 0 {
 		return 0
@@ -96,14 +94,14 @@ func (t *Terminal) unsent(a *Attachment) int64 {
 }
 
 // behind reports whether the client gets a redraw instead of its next bytes:
-// they are gone, or it is live and lags. A client that has not drawn one redraw
+// they are gone, or a size of theirs is, or it is live and lags. A client that has not drawn one redraw
 // yet gets no other: each comes with credit of its own. The caller holds t.mu.
 func (a *Attachment) behind() bool {
 	if a.resync != nil || len(a.snap) > 0 || a.snapAcked < a.snapSent {
 		return false
 	}
 	start, end := a.t.log.Bounds()
-	return a.cursor < start || a.live && end-a.cursor > Window && a.cursor-a.acked >= Window
+	return a.cursor < start || a.sized < a.t.sizes.first || a.live && end-a.cursor > Window && a.cursor-a.acked >= Window
 }
 
 // redraw queues a redraw of the screen as it is now.
@@ -124,7 +122,7 @@ func (a *Attachment) skipTo(snap []byte, offset int64) {
 	a.snap, a.snapAt, a.snapSent, a.snapAcked = snap, offset, 0, 0
 	a.cursor, a.acked, a.lastAck, a.stalled = offset, offset, time.Now(), false
 	a.resync = &ResyncEvent{Offset: offset, SnapshotBytes: int64(len(snap)), Why: "lagging"}
-	a.sizes = []SizeEvent{{a.t.cols, a.t.rows, offset}}
+	a.resized, a.sized = &SizeEvent{a.t.cols, a.t.rows, offset}, a.t.sizes.end()
 }
 
 // Pending is how many bytes wait to be sent to the client, credit aside: what

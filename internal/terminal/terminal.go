@@ -32,8 +32,6 @@ const (
 	// lostHold is how long a lost lossless client's missing bytes are kept from
 	// being overwritten.
 	lostHold = 10 * time.Second
-	// maxSizes is how many sizes may wait for a client.
-	maxSizes = 64
 	// counterLife is how long the input counter of an absent client is kept.
 	counterLife = 10 * time.Minute
 )
@@ -73,6 +71,7 @@ type Terminal struct {
 	lost       map[ClientKey]lostClient
 	driver     *Attachment
 	cols, rows int
+	sizes      sizes // the last is cols, rows
 	exit       *Exit
 	exitOffset int64
 	activeAt   time.Time
@@ -97,6 +96,7 @@ func Start(ctx context.Context, spawner Spawner, c Command, opt Options) (*Termi
 		done: make(chan struct{}), readerWake: make(chan struct{}, 1),
 		lost: map[ClientKey]lostClient{}, cols: c.Cols, rows: c.Rows, activeAt: time.Now(),
 	}
+	t.sizes.add(SizeEvent{c.Cols, c.Rows, 0}, 0)
 	t.input.init(p)
 	t.screen.init(c.Cols, c.Rows)
 	t.gather.init(t.wakeClients)

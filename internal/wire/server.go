@@ -76,6 +76,15 @@ type Tab struct {
 	Signal    string    `json:"signal,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	ActiveAt  time.Time `json:"active_at"`
+	// Command is the shell's last one, for whoever did not hear of it as it began or ended.
+	Command *LastCommand `json:"command,omitempty"`
+}
+
+// LastCommand is a command of a shell (see Command), and whether it has ended.
+type LastCommand struct {
+	ID       int64 `json:"id"`
+	Ended    bool  `json:"ended,omitempty"`
+	ExitCode *int  `json:"exit_code,omitempty"` // where the shell says it
 }
 
 // Size says the terminal's size from the output byte Offset on.
