@@ -3,6 +3,7 @@ package vt
 import (
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // osc acts on an operating system command.
@@ -88,7 +89,7 @@ func (l link) size() int { return linkBytes + len(l.id) + len(l.uri) }
 // hyperlink is OSC 8;params;uri. Without a uri it ends the link.
 func (t *Terminal) hyperlink(text string) {
 	given, uri, ok := strings.Cut(text, ";")
-	given = strings.TrimSpace(given)
+	given = trimmed(given)
 	if !ok || uri == "" && given != "" {
 		return
 	}
@@ -105,6 +106,11 @@ func (t *Terminal) hyperlink(text string) {
 	}
 	t.attr.update()
 	t.restyle()
+}
+
+// trimmed is a text without spaces at its ends, those that JavaScript's trim takes.
+func trimmed(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 }
 
 // addLink numbers a link; 0 when there are too many.

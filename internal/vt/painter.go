@@ -21,7 +21,7 @@ func (p *painter) size(from, to style) int {
 	n := 0
 	if from.link != to.link {
 		l := p.t.links.byNumber[to.link]
-		n += len("\x1b]8;id=;\x1b\\") + len(l.id) + len(l.uri)
+		n += len("\x1b]8;id=:;\x1b\\") + len(l.id) + len(l.uri)
 	}
 	from.link = to.link
 	if from == to {
@@ -93,6 +93,9 @@ func (p *painter) style(s style) {
 		p.text("\x1b]8;")
 		if l.id != "" {
 			p.text("id=" + l.id)
+			if trimmed(l.id) != l.id { // spaces at the end of all parameters do not count
+				p.text(":")
+			}
 		}
 		p.text(";" + l.uri + "\x1b\\")
 	}
