@@ -103,7 +103,7 @@ func TestShellHooksAgain(t *testing.T) {
 	s := openShell(t, "zsh", map[string]string{".zshrc": "PS1='own> '\n"})
 	s.run("true", 0)
 	s.enter("precmd_functions=()", "true")
-	for _, phase := range []string{"start", "start", "end"} {
+	for _, phase := range []string{"start", "end", "start", "end"} {
 		if c := s.Next("command").(*wire.Command); c.Phase != phase {
 			t.Errorf("%+v, not its %s", c, phase)
 		}
@@ -122,9 +122,8 @@ func TestShellPromptvars(t *testing.T) {
 	s.Next("cwd")
 	s.run("echo two", 0)
 	s.run("shopt -u promptvars", 0)
-	s.enter("echo three")
-	s.Next("cwd")
-	s.Next("cwd")
+	s.enter("echo three", `printf '\a'`)
+	s.Next("bell")
 	s.seen("own> echo one\n(runs)one", "own> echo two\n(runs)two", "own> echo three\n(runs)three")
 	s.unseen("staithe")
 	s.leave()
@@ -137,13 +136,147 @@ func TestShellTraps(t *testing.T) {
 	for name, profile := range map[string]string{
 		"text":  timer + "PROMPT_COMMAND='ps=\"$? 0\"; unset timer'",
 		"array": timer + "PROMPT_COMMAND=('ps=\"${PIPESTATUS[*]}\"; unset timer')",
+		"saved": timer + "PROMPT_COMMAND='ps=\"$? 0\"; history -a; unset timer'", // which takes nothing from the list
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := openShell(t, "bash", map[string]string{".bash_profile": profile + "\n"})
-			s.run(map[string]string{"text": "(exit 2)", "array": "(exit 2) | true"}[name], map[string]int{"text": 2}[name])
+			if name == "array" {
+				s.run("(exit 2) | true", 0)
+			} else {
+				s.run("(exit 2)", 2)
+			}
 			s.run(`echo "pipe $ps"`, 0)
 			s.seen("\npipe 2 0", "\nnone> echo")
+			s.leave()
+		})
+	}
+}
+
+// A DEBUG trap that comes at the first prompt, as bash-preexec's does, takes no command
+// of ours for the person's, and stays.
+func TestShellPreexec(t *testing.T) {
+	const hooks = `PS1='own> '
+bash_preexec_imported=defined
+own_debug() {
+	local line
+	[[ -n ${ready-} ]] || return 0
+	ready=
+	[[ $BASH_COMMAND == own_ready ]] || { read -r _ line < <(history 1); echo "before <$line>"; }
+}
+own_ready() { ready=1; }
+own_string='trap - DEBUG; own_install'
+own_install() {
+	[[ ${PROMPT_COMMAND[*]} != *own_ready* ]] || return 0
+	trap own_debug DEBUG
+	PROMPT_COMMAND=${PROMPT_COMMAND//$own_string/:}
+	PROMPT_COMMAND+=(own_ready)
+	own_ready
+}
+PROMPT_COMMAND+=$'\n'$own_string
+`
+	for name, profile := range map[string]string{
+		"text":  "PROMPT_COMMAND='LAST=$?'\n" + hooks,
+		"array": "PROMPT_COMMAND=('LAST=$?')\n" + hooks,
+		"atuin": "own_key() { history -s \"$1\"; }\n" + hooks,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShell(t, "bash", map[string]string{".bash_profile": profile, ".bash_history": "echo old\n"})
+			s.run("echo one", 0)
+			s.run("false", 1)
+			s.run(`echo "last-${LAST-1}"`, 0)
+			s.seen("before <echo one>\none", "before <false>", "\nlast-1")
+			s.unseen("<echo old>")
+			s.leave()
+		})
+	}
+}
+
+// An ERR trap sees only the person's commands, also in functions and substitutions.
+func TestShellErrTrap(t *testing.T) {
+	s := openShell(t, "bash", map[string]string{".bash_profile": "PS1='own> '\nunset PROMPT_COMMAND PS0\nset -E\ntrap 'echo \"failed $BASH_COMMAND\" >&2' ERR\n"})
+	s.run("true", 0)
+	s.run("false", 1)
+	s.into("a b")
+	s.seen("own> false\nfailed false")
+	if n := strings.Count(s.screen(), "failed "); n != 1 {
+		t.Errorf("the trap sees of ours:\n%s", s.screen())
+	}
+	s.leave()
+}
+
+// What zsh's DEBUG trap puts out is in none of the marks, and the trap stays.
+func TestShellDebugTrap(t *testing.T) {
+	for name, trap := range map[string]string{
+		"function": "TRAPDEBUG() { print -r -- \"sees <$ZSH_DEBUG_CMD>\" }",
+		"list":     "trap 'print -r -- \"sees <$ZSH_DEBUG_CMD>\"' DEBUG",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShell(t, "zsh", map[string]string{".zshrc": "PS1='own> '\nHISTORY_IGNORE='secret*'\n" + trap + "\n"})
+			s.run("echo one", 0)
+			s.into("a b")
+			s.run("echo two", 0)
+			s.seen("sees <echo one>\none", "sees <echo two>\ntwo")
+			s.leave()
+		})
+	}
+}
+
+// A locale that is readonly, or not installed, makes no noise, and is as it was after a
+// folder of any name.
+func TestShellLocale(t *testing.T) {
+	for name, c := range map[string]struct {
+		profile  string
+		warnings int // which bash gives by itself
+	}{
+		"installed":     {"export LC_ALL=C.UTF-8", 0},
+		"not installed": {"export LC_ALL=xx_XX.UTF-8", 1},
+		"readonly":      {"readonly LC_ALL=C.UTF-8", 0},
+		"neither":       {"readonly LC_ALL=xx_XX.UTF-8", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShell(t, "bash", map[string]string{".bash_profile": "PS1='own> '\n" + c.profile + "\n"})
+			s.into("plain")
+			s.into("a é%")
+			s.run(`printf -v x '\303\251'; echo "length ${#x}"`, 0)
+			s.seen("\nlength 1")
+			s.unseen("readonly variable")
+			if n := strings.Count(s.screen(), "warning"); n != c.warnings {
+				t.Errorf("%d warnings:\n%s", n, s.screen())
+			}
+			s.leave()
+		})
+	}
+}
+
+// Of fish's XDG_DATA_DIRS only our entry is taken out: what the person's files add stays.
+func TestShellDataDirs(t *testing.T) {
+	const usual = "/usr/local/share:/usr/share"
+	adds := "set -q XDG_DATA_DIRS; or set XDG_DATA_DIRS " + usual + "\nset -gx XDG_DATA_DIRS $XDG_DATA_DIRS:/nix/share"
+	for name, c := range map[string]struct{ env, conf, want string }{
+		"none":        {"", "", "none"},
+		"some":        {"XDG_DATA_DIRS=/x/share", "", "/x/share"},
+		"none, added": {"", adds, usual + ":/nix/share"},
+		"some, added": {"XDG_DATA_DIRS=/x/share", adds, "/x/share:/nix/share"},
+		"usual":       {"XDG_DATA_DIRS=" + usual, "", usual},
+		"empty":       {"XDG_DATA_DIRS=", "", ""},
+		"a list":      {"XDG_DATA_DIRS=/x/share", "set -gx --path XDG_DATA_DIRS /y/share $XDG_DATA_DIRS", "/y/share:/x/share"},
+		"taken away":  {"XDG_DATA_DIRS=/x/share", "set -e XDG_DATA_DIRS", "none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var env []string
+			if c.env != "" {
+				env = []string{c.env}
+			}
+			s := openShell(t, "fish", map[string]string{".config/fish/conf.d/own.fish": c.conf + "\n"}, env...)
+			s.run(`sh -c 'echo "dirs <${XDG_DATA_DIRS-none}>"'`, 0)
+			s.seen("\ndirs <" + c.want + ">")
+			s.run("env", 0)
+			s.unseen("STAITHE_", s.world.guest.shells.dir)
 			s.leave()
 		})
 	}
@@ -221,12 +354,42 @@ func TestShellHistory(t *testing.T) {
 	}
 }
 
+// zsh and fish tell no line either that is kept out of the history.
+func TestShellHistoryElsewhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		shell, file, text string
+		lines             []string // "-" before a line that is not told
+	}{
+		"zsh":              {"zsh", ".zshrc", "HISTSIZE=9", []string{"echo a", "echo secret"}},
+		"zsh's space":      {"zsh", ".zshrc", "setopt hist_ignore_space\nalias quiet=' echo'", []string{"echo a", "- echo secret", "-quiet secret", "echo quiet"}},
+		"zsh's other":      {"zsh", ".zshrc", "emulate ksh\nsetopt hist_ignore_space no_unset err_exit", []string{"echo a", "- echo secret", "echo b"}},
+		"zsh's pattern":    {"zsh", ".zshrc", "setopt extended_glob\nHISTORY_IGNORE='(echo ^[ab]*|date)'", []string{"echo a", "-echo secret", "-date", "echo b"}},
+		"zsh's no pattern": {"zsh", ".zshrc", "HISTORY_IGNORE='(echo ['", []string{"echo a", "echo b"}},
+		"fish":             {"fish", ".config/fish/config.fish", "", []string{"echo a", "- echo secret", "-  echo secret", "echo b"}},
+		"fish in private":  {"fish", ".config/fish/config.fish", "set -g fish_private_mode 1", []string{"-echo secret", "- echo secret"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShell(t, c.shell, map[string]string{c.file: c.text + "\n"})
+			for _, line := range c.lines {
+				line, secret := strings.CutPrefix(line, "-")
+				s.enter(line)
+				if secret {
+					line = ""
+				}
+				s.heard(line, 0)
+			}
+			s.unseen("bad pattern", "not set")
+			s.leave()
+		})
+	}
+}
+
 // Also PS0: then it is not told where commands begin.
 func TestShellReadonlyPS0(t *testing.T) {
 	s := openShell(t, "bash", map[string]string{".bash_profile": "PS1='own> '\nreadonly PS0='(runs)'\n"})
-	s.enter("echo one", "echo two")
-	s.Next("cwd")
-	s.Next("cwd")
+	s.enter("echo one", "echo two", `printf '\a'`)
+	s.Next("bell")
 	s.seen("own> echo one\n(runs)one", "own> echo two\n(runs)two")
 	s.unseen("staithe", "readonly")
 	s.leave()

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"staithe/internal/guestapi"
 	"staithe/internal/muxclient/muxtest"
@@ -21,6 +23,7 @@ type shellTab struct {
 	world *world
 	api   *guestapi.Client
 	at    *wire.Attached
+	cwd   *wire.Cwd // the first, where it came before that
 }
 
 // startShell starts a shell in a tab, with files of the person's own in the home folder.
@@ -56,7 +59,23 @@ func startShell(t *testing.T, shell string, files map[string]string, env ...stri
 	s.Raw = muxtest.NewRaw(t, ws)
 	s.Say(&wire.Hello{Client: "shell-integration-test"})
 	s.Say(&wire.Open{Req: wire.StringReq("1"), Cols: 100, Rows: 30})
-	s.at = s.Next("attached").(*wire.Attached)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for s.at == nil { // the shell may be faster than the answer
+		_, b, err := ws.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b[0] != wire.ControlChannel {
+			continue
+		}
+		switch m, _ := wire.ParseServer(b[1:]); m := m.(type) {
+		case *wire.Attached:
+			s.at = m
+		case *wire.Cwd:
+			s.cwd = m
+		}
+	}
 	return s
 }
 
@@ -64,8 +83,11 @@ func startShell(t *testing.T, shell string, files map[string]string, env ...stri
 func openShell(t *testing.T, shell string, files map[string]string, env ...string) *shellTab {
 	t.Helper()
 	s := startShell(t, shell, files, env...)
-	if cwd := s.Next("cwd").(*wire.Cwd); cwd.Cwd != s.world.home {
-		t.Errorf("it begins in %q", cwd.Cwd)
+	if s.cwd == nil {
+		s.cwd = s.Next("cwd").(*wire.Cwd)
+	}
+	if s.cwd.Cwd != s.world.home {
+		t.Errorf("it begins in %q", s.cwd.Cwd)
 	}
 	return s
 }

@@ -21,19 +21,26 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 
 	# Before the person's files: set -a there would export these functions.
 	__staithe_folder() {
-		local c i dir=${PWD-} out=${PWD-} LC_ALL=C
-		if [[ $dir == *[!A-Za-z0-9/._~-]* ]]; then
-			out=
-			for ((i = 0; i < ${#dir}; i++)); do
-				c=${dir:i:1}
-				if [[ $c != [A-Za-z0-9/._~-] ]]; then
-					printf -v c '%02X' "'$c"
-					c=%${c: -2} # a byte of 0x80 or more is negative
-				fi
-				out+=$c
-			done
-		fi
-		printf '\e]7;file://%s%s\a' "${HOSTNAME-}" "$out" >&2
+		local dir=${PWD-}
+		[[ $dir != *[!A-Za-z0-9/._~-]* ]] || dir=$({ __staithe_escaped "$dir"; } 2>&-)
+		printf '\e]7;file://%s%s\a' "${HOSTNAME-}" "$dir" >&2
+	}
+
+	# In a shell of its own: a LC_ALL that is not installed cannot be put back. A readonly
+	# one stays, and then what is not ASCII too.
+	__staithe_escaped() {
+		set +x
+		local c i out=
+		local LC_ALL=C
+		for ((i = 0; i < ${#1}; i++)); do
+			c=${1:i:1}
+			if [[ $c != [A-Za-z0-9/._~-] && (${LC_ALL-} == C || $c == [[:ascii:]]) ]]; then
+				printf -v c '%02X' "'$c"
+				c=%${c: -2} # a byte of 0x80 or more is negative
+			fi
+			out+=$c
+		done
+		printf '%s' "$out"
 	}
 
 	# First of all that is done before a prompt: it sees how the command ended. Where
@@ -118,19 +125,27 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	__staithe_first='case ${__staithe_history+x} in x) __staithe_ended && :; esac'
 	__staithe_last='case ${__staithe_history+x} in x) __staithe_prompts; esac'
 	# A DEBUG trap would see what is last, after the person's own. Then all is done first,
-	# unless that changes the history.
-	if [[ -n $(trap -p DEBUG) && ${PROMPT_COMMAND[*]-}$(declare -f) != *'history -'* ]]; then
+	# unless that changes the history (atuin has a history -s for a key). bash-preexec sets
+	# its trap at the first prompt.
+	__staithe_preexec=${__bp_imported-}${bash_preexec_imported-}
+	if [[ -n $(trap -p DEBUG)$__staithe_preexec &&
+		${PROMPT_COMMAND[*]-} != *'history -'[ps]* && ${PROMPT_COMMAND[*]-}$(declare -f) != *'history -'[cdnr]* ]]; then
 		__staithe_whole=1
 		__staithe_last=
 	fi
-	__staithe=$(declare -p PROMPT_COMMAND 2>&1)
+	__staithe=$(declare -p PROMPT_COMMAND 2>&1 || :)
 	if [[ $__staithe =~ ^declare\ -[^\ ]*r ]]; then
 		: # what is readonly stays as it is
 	elif [[ $__staithe =~ ^declare\ -[^\ ]*a ]]; then
-		PROMPT_COMMAND=("$__staithe_first" "${PROMPT_COMMAND[@]}" ${__staithe_last:+"$__staithe_last"})
+		if [[ -n $__staithe_preexec ]]; then # it rewrites the first
+			PROMPT_COMMAND[0]=$__staithe_first$'\n'${PROMPT_COMMAND[0]-}
+		else
+			PROMPT_COMMAND=("$__staithe_first" "${PROMPT_COMMAND[@]}")
+		fi
+		PROMPT_COMMAND+=(${__staithe_last:+"$__staithe_last"})
 	else
 		PROMPT_COMMAND=$__staithe_first$'\n'${PROMPT_COMMAND-}${__staithe_last:+$'\n'$__staithe_last}
 	fi
-	unset __staithe __staithe_first __staithe_last
+	unset __staithe __staithe_first __staithe_last __staithe_preexec
 	export -n PROMPT_COMMAND __staithe_history __staithe_whole
 fi

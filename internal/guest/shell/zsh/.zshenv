@@ -23,14 +23,24 @@ if [[ -o interactive ]]; then
 	# PS1 is the person's, and may be exported: the prompt's mark is not put into it.
 	__staithe_precmd() {
 		local ended=$?
-		{ emulate -L zsh -o no_xtrace } 2>/dev/null
+		{ emulate -L zsh -o no_xtrace; trap - DEBUG } 2>/dev/null
 		__staithe_hooks
 		__staithe_says $'\e]133;D;'"$ended"$'\a\e]7;file://'"$HOST$(__staithe_escaped "$PWD")"$'\a\e]133;A\a'
 	}
 	__staithe_preexec() {
-		{ emulate -L zsh -o no_xtrace } 2>/dev/null
+		{ local kept=1; __staithe_kept "$1" || kept=; emulate -L zsh -o no_xtrace; trap - DEBUG } 2>/dev/null
 		__staithe_hooks
-		__staithe_says $'\e]133;C;cmdline_url='"$(__staithe_escaped "${1[1,1000]}")"$'\a'
+		local line
+		[[ -n $kept ]] || line=";cmdline_url=$(__staithe_escaped "${1[1,1000]}")"
+		__staithe_says $'\e]133;C'"$line"$'\a'
+	}
+	# Whether a line is kept out of the history, by the person's options. The pattern may
+	# be none: it has a shell of its own.
+	__staithe_kept() {
+		local said
+		[[ -o hist_ignore_space && ($1 == ' '* || ${aliases[${1%%[[:space:]]*}]-} == ' '*) ]] || {
+			[[ -n ${HISTORY_IGNORE-} ]] && said=$([[ $1 == ${~HISTORY_IGNORE} ]])
+		}
 	}
 	# To where zsh puts its prompts: standard output may be a file by now.
 	__staithe_says() {
