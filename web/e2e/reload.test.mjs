@@ -46,6 +46,14 @@ async function sameAfterReload() {
   return is
 }
 
+/** The server as it is reached while the page's own link is down. */
+async function aside() {
+  const cookies = await page.context().cookies()
+  const Origin = `http://127.0.0.1:${w.server.port}`
+  const headers = { Origin, Cookie: cookies.map(({ name, value }) => `${name}=${value}`).join('; ') }
+  return (path, init) => fetch(`${Origin}/api/v1${path}`, { ...init, headers })
+}
+
 /**
  * Runs a program, looks, and ends it. A shell that ignores changes of size starts it, so that it draws once.
  * What it shows does not stand so in the line that is typed: else the look could be too early.
@@ -116,6 +124,32 @@ test('a wide character that is cut in two is whole after the reload', async () =
   await me.sees('main', prompt)
 })
 
+test('what is drawn while the link is down is drawn at its size, whatever becomes of the window', async () => {
+  const ask = await aside()
+  await me.run(`clear; ${quietly(`printf 'wa%s' iting; until [ -e ~/go ]; do sleep 0.1; done; printf '\\033[3;9r\\033[9;1H%0300d\\n\\nscrolled\\033[24;5Hdra%s' 7 wn`)}`)
+  await me.sees('main', /waiting/)
+  await page.context().setOffline(true)
+  w.network.cut()
+  await me.linkIs('offline')
+  await page.setViewportSize({ width: 800, height: 420 })
+  const put = await ask('/workstation/files/content?path=go', { method: 'PUT', body: '' })
+  assert.ok(put.ok, await put.text())
+  for (const end = Date.now() + TIMEOUT; ; await page.waitForTimeout(100)) {
+    const screen = await ask('/sessions/main/tabs/main/screen')
+    if (/drawn/.test(await screen.text())) break
+    assert.ok(Date.now() < end, 'the program never drew')
+  }
+  w.network.mend()
+  await page.context().setOffline(false)
+  await me.sees('main', /drawn/)
+  await sameAfterReload()
+  await page.setViewportSize({ width: 1280, height: 800 })
+  await page.locator('.xterm-helper-textarea').first().focus()
+  await enter()
+  await me.run("printf '\\033[r'; clear")
+  await me.sees('main', prompt)
+})
+
 test('ten thousand lines of scrollback come back', async () => {
   await me.run('clear; seq -f "row %g of many" 1 12000')
   await me.sees('main', /row 12000 of many/)
@@ -129,7 +163,8 @@ test('ten thousand lines of scrollback come back', async () => {
 
 test('what a program wants to say is said, as text, and nothing is typed', async () => {
   await me.run(`stty -echo; printf '\\033]777;notify;build;<b>done</b>\\007\\033]11;?\\007\\033[c'; read -rs -d c -t 30 answer; stty echo; printf 'answer %s' "$answer" | cat -v; echo`)
-  await page.getByText('main: build: <b>done</b>').waitFor()
+  await page.getByText('A program in main').waitFor()
+  await page.getByText('build: <b>done</b>').waitFor()
   await me.sees('main', /^answer \^\[\]11;rgb:fbfb\/fafa\/f7f7\^\[\\\^\[\[\?1;2$/m) // this page's own background
 })
 

@@ -200,6 +200,40 @@ test('pasting several lines asks first', async () => {
   assert.doesNotMatch(await me.text('main'), /never-run/)
 })
 
+test("a program's link says where it leads before it opens, to a pointer and to a finger", async () => {
+  const address = `${w.url}/elsewhere`
+  await me.run(`clear; printf '\\e]8;;${address}\\e\\\\here\\e]8;;\\e\\\\\\n'`)
+  await me.sees('main', /^here\n/)
+  const screen = await page.locator('[data-tab=main] .xterm-screen').boundingBox()
+  const [x, y] = [screen.x + 20, screen.y + 8]
+  const shown = page.getByText(address, { exact: true })
+  await page.mouse.move(x, y)
+  await shown.waitFor()
+  const opened = page.context().waitForEvent('page')
+  await page.mouse.click(x, y)
+  const other = await opened
+  assert.equal(other.url(), address)
+  await other.close()
+  await page.mouse.move(x, y + 200)
+  await shown.waitFor({ state: 'detached' })
+  const devtools = await page.context().newCDPSession(page)
+  const tap = (type, touchPoints) => devtools.send('Input.dispatchTouchEvent', { type, touchPoints })
+  await tap('touchStart', [{ x, y }])
+  await tap('touchEnd', [])
+  const dialog = page.getByRole('dialog', { name: 'Open this link?' })
+  await dialog.getByText(address, { exact: true }).waitFor()
+  await dialog.getByRole('button', { name: 'Cancel' }).click()
+  await dialog.waitFor({ state: 'detached' })
+  await devtools.detach()
+})
+
+test("a program's notice names its tab and has one place", async () => {
+  const notice = page.getByRole('status').getByText(/^A program in main\s+tide \d$/)
+  await me.run(`for n in 1 2 3; do printf '\\e]9;tide %s\\e\\\\' $n; done`)
+  await notice.filter({ hasText: 'tide 3' }).waitFor()
+  assert.equal(await notice.count(), 1)
+})
+
 test('a sleeping session is shown asleep and wakes on a click only', async () => {
   await page.getByRole('button', { name: /switch or manage sessions/ }).click()
   await page.getByRole('menuitem', { name: 'Manage sessions' }).click()

@@ -95,7 +95,7 @@ describe('OSC 52', () => {
     const t = terminal()
     t.mute.muted = false
     const written: string[] = []
-    handleClipboard(t.term.parser, (text) => written.push(text))
+    handleClipboard(t.term.parser, t.mute, (text) => written.push(text))
     return { ...t, written }
   }
 
@@ -103,6 +103,14 @@ describe('OSC 52', () => {
     const { write, written } = setUp()
     await write(`\x1b]52;c;${Buffer.from('häfen').toString('base64')}\x07`)
     expect(written).toEqual(['häfen'])
+  })
+
+  it('of the past, or in a page that does not drive, is swallowed', async () => {
+    const { mute, write, written, screen } = setUp()
+    mute.muted = true
+    await write(`a\x1b]52;c;${Buffer.from('old').toString('base64')}\x07b`)
+    expect(written).toEqual([])
+    expect(screen()).toBe('ab')
   })
 
   it.each(['\x1b]52;c;?\x07', '\x1b]52;;?\x07', '\x1b]52;c;!!!\x07', '\x1b]52\x07'])('reads nothing: %j', async (sequence) => {

@@ -22,6 +22,8 @@ class Paper implements Sink {
     this.shown = []
   }
 
+  present(): void {}
+
   resize(): void {}
 
   draw(): void {

@@ -32,7 +32,7 @@ describe('the connection', () => {
       visible: () => true,
       online: () => true,
       size: { cols: 80, rows: 24 },
-      sink: () => ({ write: () => {}, reset: () => {}, resize: () => {} }),
+      sink: () => ({ write: () => {}, present: () => {}, reset: () => {}, resize: () => {} }),
       onState: () => {},
       onWelcome: () => {},
       onTabs: () => {},
@@ -64,7 +64,7 @@ describe('what was not seen', () => {
     const unseen = new Unseen()
     unseen.bell('a')
     unseen.bell('b')
-    unseen.command(command('b', 'end', 3))
+    unseen.command(command('b', 'end', 3), false)
     unseen.seen('a')
     expect([...unseen.rang]).toEqual(['b'])
     expect(unseen.ended.get('b')).toEqual({ failed: true, words: 'Command ended with code 3' })
@@ -74,11 +74,31 @@ describe('what was not seen', () => {
 
   it('says how the last command ended, while no other runs', () => {
     const unseen = new Unseen()
-    unseen.command(command('a', 'end', 0))
-    unseen.command(command('b', 'end'))
+    unseen.command(command('a', 'end', 0), false)
+    unseen.command(command('b', 'end'), false)
     const well = { failed: false, words: 'Command ended' }
     expect([...unseen.ended.values()]).toEqual([well, well])
-    unseen.command(command('a', 'start'))
+    unseen.command(command('a', 'start'), false)
     expect(unseen.ended.has('a')).toBe(false)
+  })
+
+  it('is told by the list what ended, or began, while the link was down', () => {
+    const unseen = new Unseen()
+    const list = (command?: Tab['command']) => [{ tab: 'a', command }] as Tab[]
+    unseen.missed(list({ id: 1, ended: true, exit_code: 1 }), null)
+    expect(unseen.ended.size).toBe(0) // nobody knows whether it was seen before this page
+    unseen.command({ ...command('a', 'start'), id: 2 }, false)
+    unseen.missed(list({ id: 2, ended: true, exit_code: 2 }), null)
+    expect(unseen.ended.get('a')?.words).toBe('Command ended with code 2')
+    unseen.missed(list({ id: 3 }), null)
+    expect(unseen.ended.size).toBe(0)
+    unseen.missed(list({ id: 3, ended: true }), 'a')
+    expect(unseen.ended.size).toBe(0) // it was shown
+    unseen.missed(list({ id: 3, ended: true }), null)
+    expect(unseen.ended.size).toBe(0) // and is no news
+    unseen.missed(list({ id: 9, ended: true }), null)
+    expect(unseen.ended.get('a')?.words).toBe('Command ended')
+    unseen.missed(list(), null) // another shell
+    expect(unseen.ended.size).toBe(0)
   })
 })

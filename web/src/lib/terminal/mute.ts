@@ -40,7 +40,7 @@ const reports = new Set([11, 13, 14, 15, 16, 18, 19, 20, 21])
 const FOCUS = ['\x1b[I', '\x1b[O']
 
 export class Mute {
-  /** No focus is reported. */
+  /** No focus is reported, and nothing written to the clipboard. */
   muted = true
   #swallowFocus = false
 

@@ -7,6 +7,8 @@ export interface Sink {
    * before attaching) must be drawn without answering the questions in it.
    */
   write(bytes: Bytes, past: boolean, done: () => void): void
+  /** All of the past has been written: what comes next, of output or of the person, is new. */
+  present(): void
   /** Forgets the screen: another shell begins. */
   reset(): void
   resize(cols: number, rows: number): void
@@ -61,6 +63,7 @@ export class Output {
     this.#head = m.head
     this.#begin(m.mode === 'snapshot' ? m.snapshot_bytes : 0)
     this.sink.resize(m.cols, m.rows)
+    this.#endPast()
     if (this.#rendered > this.#acked) this.onDrawn()
     return true
   }
@@ -74,6 +77,7 @@ export class Output {
     this.#jump(offset)
     this.#acked = offset
     this.#begin(snapshotBytes)
+    this.#endPast()
   }
 
   resize(cols: number, rows: number): void {
@@ -88,6 +92,7 @@ export class Output {
     const past = Math.max(0, Math.min(rest.length, this.#head - this.received))
     this.#drawStream(rest.subarray(0, past), true)
     this.#drawStream(rest.subarray(past), false)
+    this.#endPast()
   }
 
   /** The next thing to acknowledge, or null when there is none. Without force, only a coalesced amount. */
@@ -106,6 +111,11 @@ export class Output {
 
   #begin(snapshotBytes: number): void {
     this.#redraw = snapshotBytes > 0 ? { left: snapshotBytes, drawn: 0, acked: 0 } : null
+  }
+
+  /** The past ends where it was written, and not with the next byte: a program may be silent for hours. */
+  #endPast(): void {
+    if (!this.halfDrawn && this.received >= this.#head) this.sink.present()
   }
 
   #jump(offset: number): void {

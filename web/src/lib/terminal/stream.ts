@@ -1,6 +1,7 @@
 import { InputQueue } from './input'
 import { Output } from './output'
 import type { Sink } from './output'
+import type { Report } from './reports'
 import type { Attached, Bytes, ClientMessage } from './wire'
 import { frame } from './wire'
 
@@ -72,6 +73,13 @@ export class Stream {
   type(bytes: Bytes): void {
     this.input.push(bytes)
     this.pump()
+  }
+
+  /** Sends what xterm says by itself at once or not at all: later another program may run, on another screen. */
+  report(bytes: Bytes, kind: Report): void {
+    if (this.channel === null) return
+    // Who types drives, to the server. Nobody takes the drive by looking on.
+    if (kind === 'press' || this.driver) this.type(bytes)
   }
 
   acked(offset: number): void {

@@ -7,6 +7,8 @@ export class TabView {
   ended = $state.raw<Ended | null>(null)
   attached = $state(false)
   driver = $state(false)
+  /** The server says its size, also while the link is down: what is missing was drawn for the size it had. */
+  sized = $state(false)
   /** Typed, never delivered: shown until the person has seen it. */
   lost = $state('')
   readonly recorder: Recorder | null
@@ -23,6 +25,7 @@ export class TabView {
     this.ended = stream.ended
     this.attached = stream.channel !== null
     this.driver = stream.driver
+    this.sized = stream.output.epoch !== null && !stream.ended
     this.screen.driver = stream.driver
   }
 }

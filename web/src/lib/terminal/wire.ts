@@ -57,6 +57,8 @@ export interface Tab {
   signal?: string
   created_at: string
   active_at: string
+  /** The shell's last command. */
+  command?: { id: number; ended?: boolean; exit_code?: number }
 }
 
 export interface Peer {

@@ -29,11 +29,6 @@ function busy(tab: Tab): boolean {
   return !tab.exited && tab.process !== '' && !/^-?(ba|z|da|k|fi|)sh$/.test(tab.process)
 }
 
-/** A focus or mouse report: about the screen it came from, not typed. */
-function isReport(bytes: Bytes): boolean {
-  return bytes[0] === 0x1b && bytes[1] === 0x5b && bytes.length >= 3 && [0x49, 0x4f, 0x4d, 0x3c].includes(bytes[2]!)
-}
-
 /** One open session: its connection, its tabs, and the screen of each tab that was looked at. */
 export class Workspace {
   tabs = $state.raw<Tab[]>([])
@@ -43,6 +38,8 @@ export class Workspace {
   known = $state(false)
   /** Pasted text that waits for a person's yes. */
   pasting = $state<string | null>(null)
+  /** A link of a program's whose address nobody has seen yet: it waits for a yes. */
+  leading = $state<string | null>(null)
   finding = $state(false)
   /** A tab whose close waits for a yes. */
   closing = $state.raw<Tab | null>(null)
@@ -81,9 +78,7 @@ export class Workspace {
       onNotOpened: (name) => this.#notOpened(name),
       onProblem: (sentence) => toasts.problem(sentence),
       onBell: (tab) => this.#bell(tab),
-      onCommand: (command) => {
-        if (command.tab !== this.active) this.unseen.command(command)
-      },
+      onCommand: (command) => this.unseen.command(command, command.tab === this.active),
       onNotice: (tab, title, text) => this.#notice(tab, title, text),
       onStreamBytes: (tab, offset, bytes) => this.views.get(tab)?.recorder?.take(offset, bytes),
     })
@@ -213,9 +208,11 @@ export class Workspace {
       theme: settings.palette,
       fontSize: settings.fontSize,
       onInput: (bytes) => this.#input(tab, bytes),
+      onReport: (bytes, kind) => this.#connection.streams.get(tab)?.report(bytes, kind),
       onKey: (event) => this.#key(tab, event),
       onPaste: (text) => this.paste(text),
       onBell: () => this.#bell(tab),
+      onLink: (uri) => (this.leading = uri),
     })
     const view = new TabView(tab, screen, this.#record)
     this.views.set(tab, view)
@@ -224,7 +221,7 @@ export class Workspace {
 
   #input(tab: string, bytes: Bytes): void {
     // Whoever asked for a new shell types for that one, not for the one still shown.
-    if (this.#typingAhead && this.opening && !isReport(bytes)) return void this.opening.typed.push(bytes)
+    if (this.#typingAhead && this.opening) return void this.opening.typed.push(bytes)
     const stream = this.#connection.streams.get(tab)
     if (stream && !stream.ended) stream.type(bytes)
   }
@@ -263,7 +260,7 @@ export class Workspace {
   /** Says what a program wants the person to know, and which. Text alone: programs choose it. */
   #notice(tab: string, title: string, text: string): void {
     const name = this.tabs.find((one) => one.tab === tab)?.name
-    toasts.done([name, title, text].filter(Boolean).join(': ').slice(0, 300))
+    toasts.program(tab, name ?? '', [title, text].filter(Boolean).join(': ').slice(0, 300))
   }
 
   #bell(tab: string): void {
@@ -280,6 +277,7 @@ export class Workspace {
   #takeTabs(tabs: Tab[]): void {
     this.tabs = tabs
     this.unseen.keep(tabs)
+    this.unseen.missed(tabs, this.active)
     if (tabs.length > 0) this.#emptied = false
   }
 
