@@ -224,6 +224,14 @@ func TestShellDebugTrap(t *testing.T) {
 	}
 }
 
+// What a DEBUG trap of bash puts out, also in subshells (set -T), is no part of the folder.
+func TestShellTracedFolder(t *testing.T) {
+	s := openShell(t, "bash", map[string]string{".bash_profile": "PS1='own> '\nset -T\ntrap 'echo \"sees /$BASH_COMMAND\"' DEBUG\n"})
+	s.into("a b")
+	s.into("c%d")
+	s.leave()
+}
+
 // A locale that is readonly, or not installed, makes no noise, and is as it was after a
 // folder of any name.
 func TestShellLocale(t *testing.T) {
@@ -361,7 +369,7 @@ func TestShellHistoryElsewhere(t *testing.T) {
 		lines             []string // "-" before a line that is not told
 	}{
 		"zsh":              {"zsh", ".zshrc", "HISTSIZE=9", []string{"echo a", "echo secret"}},
-		"zsh's space":      {"zsh", ".zshrc", "setopt hist_ignore_space\nalias quiet=' echo'", []string{"echo a", "- echo secret", "-quiet secret", "echo quiet"}},
+		"zsh's space":      {"zsh", ".zshrc", "setopt hist_ignore_space\nalias quiet=' echo'\nalias q=quiet", []string{"echo a", "- echo secret", "-quiet secret", "-q secret", "-true; quiet secret", "echo b"}},
 		"zsh's other":      {"zsh", ".zshrc", "emulate ksh\nsetopt hist_ignore_space no_unset err_exit", []string{"echo a", "- echo secret", "echo b"}},
 		"zsh's pattern":    {"zsh", ".zshrc", "setopt extended_glob\nHISTORY_IGNORE='(echo ^[ab]*|date)'", []string{"echo a", "-echo secret", "-date", "echo b"}},
 		"zsh's no pattern": {"zsh", ".zshrc", "HISTORY_IGNORE='(echo ['", []string{"echo a", "echo b"}},

@@ -151,7 +151,12 @@ func (a *Attachment) resume(out *Joined) bool {
 	if start, end := t.log.Bounds(); !a.Fresh && (*from < start || *from > end) {
 		return false
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	size, next, clear := t.sizes.at(*from)
+	if l, ok := t.lost[a.Key]; ok && l.cursor == *from {
+		size, next, clear = t.sizes.from(l.sized-1), l.sized, true
+	}
 	if size == nil || !clear && !a.Fresh {
 		return false
 	}
@@ -209,7 +214,7 @@ func (t *Terminal) keepFor(a *Attachment) {
 		}
 	}
 	if !slices.ContainsFunc(t.clients, func(o *Attachment) bool { return o.Key == a.Key }) {
-		t.lost[a.Key] = lostClient{acked: a.acked, until: now.Add(lostHold)}
+		t.lost[a.Key] = lostClient{acked: a.acked, until: now.Add(lostHold), cursor: a.cursor, sized: a.sized}
 	}
 }
 

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"staithe/internal/station"
@@ -26,7 +27,7 @@ type Notice struct{ Title, Body string }
 
 // CommandMark is where a shell's command begins or ends (OSC 133).
 type CommandMark struct {
-	Mark   byte   // C output, D end
+	Mark   byte   // C output, D end; also where the process ends
 	Rest   string // what followed the mark
 	Offset int64  // of the mark in the output
 	At     time.Time
@@ -60,7 +61,11 @@ func (e *emulator) init(cols, rows int) {
 				e.heard(Event{Bell: true})
 			}
 		},
-		Cwd:    func(uri string) { e.heard(Event{Cwd: uri}) },
+		Cwd: func(uri string) {
+			if uri != "" {
+				e.heard(Event{Cwd: uri})
+			}
+		},
 		Notify: func(title, body string) { e.heard(Event{Notify: &Notice{title, body}}) },
 		Command: func(mark byte, rest string) {
 			if mark != 'C' && mark != 'D' { // a prompt, and what is typed at it
@@ -86,11 +91,27 @@ func (e *emulator) heard(ev Event) {
 		e.events[i] = ev
 		return
 	}
-	if len(e.events) == maxEvents {
-		oldest := slices.IndexFunc(e.events, func(o Event) bool { return o.Notify != nil || o.Command != nil })
-		e.events = slices.Delete(e.events, oldest, oldest+1)
+	if e.events = append(e.events, ev); len(e.events) <= maxEvents {
+		return
 	}
-	e.events = append(e.events, ev)
+	// Rather a notice is lost than that a command ended. Of the others there is one each.
+	oldest := slices.IndexFunc(e.events, func(o Event) bool { return o.Notify != nil })
+	if oldest < 0 {
+		oldest = slices.IndexFunc(e.events, func(o Event) bool { return o.Command != nil })
+	}
+	e.events = slices.Delete(e.events, oldest, oldest+1)
+}
+
+// over ends the command that the process leaves behind: no shell says that it exits.
+func (t *Terminal) over(exit Exit, offset int64) {
+	if t.opt.OnEvent == nil {
+		return
+	}
+	mark := &CommandMark{Mark: 'D', Offset: offset, At: time.Now()}
+	if exit.Signal == "" {
+		mark.Rest = strconv.Itoa(exit.Code)
+	}
+	t.opt.OnEvent(Event{Command: mark})
 }
 
 // draw puts output into the emulator and what is no query into the log. The caller

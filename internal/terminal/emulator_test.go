@@ -62,6 +62,7 @@ func (s *screen) draw() {
 // rejoin comes back after its link dropped, for the next byte it wants.
 func (s *screen) rejoin(t *Terminal) {
 	j := s.Join
+	j.Fresh = false
 	if s.want == 0 {
 		j.Epoch, j.Offset = t.Epoch(), &s.at
 	}
@@ -231,35 +232,85 @@ func TestEvents(t *testing.T) {
 }
 
 // Of more than there is room for the newest counts: a program is called what it said
-// last, and a command that ended has ended.
+// last, and a command that began and ended did so, whatever else is said.
 func TestTheLastOfManyEventsCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var got []Event
-		_, pty := scripted(t, Options{OnEvent: func(e Event) { got = append(got, e) }})
+	many := func(format string) string {
 		var out strings.Builder
-		out.WriteString("\x1b]133;C\a")
 		for i := range 5 * maxEvents {
-			fmt.Fprintf(&out, "\x1b]2;title %d\a\x1b]7;file://host/%d\a\x1b]133;A\a\x1b]9;notice %d\a", i, i, i)
+			fmt.Fprintf(&out, format, i)
 		}
-		out.WriteString("\x1b]133;D;7\a")
-		pty.Output([]byte(out.String()))
+		return out.String()
+	}
+	const last = 5*maxEvents - 1
+	for said, want := range map[string]Event{
+		many("\x1b]7;\a\x1b]2;%d\a"):                                     {Title: new(fmt.Sprint(last))},
+		many("\x1b]7;\a\x1b]133;A\a\x1b]7;file://host/%d\a\x1b]9;hey\a"): {Cwd: fmt.Sprint("file://host/", last)},
+		many("\x1b]9;notice %d\a"):                                       {Notify: &Notice{Body: fmt.Sprint("notice ", last)}},
+		many("\x1b]133;C\a\x1b]133;D;%d\a"):                              {Command: &CommandMark{Mark: 'D', Rest: fmt.Sprint(last)}},
+		"\x1b]133;C;begun\a" + many("\x1b]9;notice %d\a"):                {Command: &CommandMark{Mark: 'C', Rest: "begun"}},
+		"\x1b]133;D;7\a" + many("\x1b]777;notify;T;%d\a"):                {Command: &CommandMark{Mark: 'D', Rest: "7"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []Event
+			_, pty := scripted(t, Options{OnEvent: func(e Event) { got = append(got, e) }})
+			pty.Output([]byte(said))
+			synctest.Wait()
+			same := func(e Event) bool {
+				if e.Command != nil {
+					e.Command = &CommandMark{Mark: e.Command.Mark, Rest: e.Command.Rest}
+				}
+				return reflect.DeepEqual(e, want)
+			}
+			if !slices.ContainsFunc(got, same) || len(got) > maxEvents {
+				t.Errorf("%.40q: %d events, not %+v among them", said, len(got), want)
+			}
+		})
+	}
+}
+
+// No shell says that it exits: the command that it leaves behind has ended all the same.
+func TestCommandEndsWithItsProcess(t *testing.T) {
+	for signal, want := range map[string]string{"": "3", "KILL": ""} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []Event
+			term, pty := scripted(t, Options{OnEvent: func(e Event) { got = append(got, e) }})
+			pty.Output([]byte("\x1b]133;C\abye"))
+			pty.End(Exit{Code: 3, Signal: signal})
+			<-term.Done()
+			if n := len(got); n != 2 || got[1].Command == nil || got[1].Command.Mark != 'D' || got[1].Command.Rest != want || got[1].Command.Offset != term.Head() {
+				t.Errorf("%q: %+v", signal, got)
+			}
+		})
+	}
+}
+
+// Whoever heard of several sizes at one byte before its link dropped goes on from there,
+// and is told those that came meanwhile one by one.
+func TestSizesAtOneByteAreKnownToWhoeverHeardOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		term, pty := scripted(t, Options{})
+		a := watch(term, Join{Fresh: true, Cols: 80, Rows: 24})
+		pty.Output([]byte(strings.Repeat("a line that is cut where the terminal is narrow ", 3)))
 		synctest.Wait()
-		title, cwd, ended, notices := "", "", "", 0
-		for _, e := range got {
-			switch {
-			case e.Title != nil:
-				title = *e.Title
-			case e.Cwd != "":
-				cwd = e.Cwd
-			case e.Command != nil && e.Command.Mark == 'D':
-				ended = e.Command.Rest
-			case e.Notify != nil:
-				notices++
+		for _, cols := range []int{40, 60, 30, 90} {
+			if err := a.Resize(cols, 24); err != nil {
+				t.Fatal(err)
+			}
+			if cols == 60 { // it hears of two of them
+				a.draw()
+				a.Drop()
 			}
 		}
-		last := 5*maxEvents - 1
-		if title != fmt.Sprint("title ", last) || cwd != fmt.Sprint("file://host/", last) || ended != "7" || notices == 0 {
-			t.Errorf("the last title is %q, folder %q, end %q, of %d notices", title, cwd, ended, notices)
+		other := watch(term, Join{Key: ClientKey{"user", "another"}, Cols: 90, Rows: 24})
+		for _, cols := range []int{30, 90} {
+			if err := other.Resize(cols, 24); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.rejoin(term)
+		a.draw()
+		if got, want := a.vt.Lines(0), term.Screen(0, false).Lines; a.resumed != 1 || !slices.Equal(got, want) {
+			t.Errorf("resumed %d times, and shows %q, not %q", a.resumed, got, want)
 		}
 	})
 }

@@ -81,6 +81,9 @@ type Terminal struct {
 type lostClient struct {
 	acked int64
 	until time.Time
+	// What it was sent last: it was told the sizes before sized.
+	cursor int64
+	sized  int
 }
 
 // Start spawns c and reads its output until it ends; Close releases what is
@@ -131,6 +134,7 @@ func (t *Terminal) read() {
 	t.exit, t.exitOffset = &exit, end
 	t.lost = map[ClientKey]lostClient{}
 	t.mu.Unlock()
+	t.over(exit, end)
 	close(t.done)
 	t.pty.Close()
 	t.gather.end()

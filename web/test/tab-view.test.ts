@@ -23,6 +23,10 @@ it('has the size that the server says from the first attach to the end of the sh
   stream.channel = null
   stream.ended = { code: 0 }
   expect(sized()).toBe(false)
+  attach('e') // what the shell left behind comes at the server's size once more, before its end does
+  expect(sized()).toBe(true)
+  stream.channel = null
+  expect(sized()).toBe(false)
   stream.down()
   expect(sized()).toBe(false)
   attach('f')

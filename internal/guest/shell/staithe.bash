@@ -22,12 +22,13 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 	# Before the person's files: set -a there would export these functions.
 	__staithe_folder() {
 		local dir=${PWD-}
-		[[ $dir != *[!A-Za-z0-9/._~-]* ]] || dir=$({ __staithe_escaped "$dir"; } 2>&-)
+		[[ $dir != *[!A-Za-z0-9/._~-]* ]] || dir=$({ __staithe_escaped "$dir"; } 3>&1 >/dev/null 2>&1)
 		printf '\e]7;file://%s%s\a' "${HOSTNAME-}" "$dir" >&2
 	}
 
 	# In a shell of its own: a LC_ALL that is not installed cannot be put back. A readonly
-	# one stays, and then what is not ASCII too.
+	# one stays, and then what is not ASCII too. With set -T a DEBUG trap has its say there,
+	# so the standard output is not the answer.
 	__staithe_escaped() {
 		set +x
 		local c i out=
@@ -40,7 +41,7 @@ if [[ $- == *i* && -n ${STAITHE_SHELL-} ]]; then
 			fi
 			out+=$c
 		done
-		printf '%s' "$out"
+		printf '%s' "$out" >&3
 	}
 
 	# First of all that is done before a prompt: it sees how the command ended. Where

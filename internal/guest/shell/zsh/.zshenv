@@ -34,13 +34,24 @@ if [[ -o interactive ]]; then
 		[[ -n $kept ]] || line=";cmdline_url=$(__staithe_escaped "${1[1,1000]}")"
 		__staithe_says $'\e]133;C'"$line"$'\a'
 	}
-	# Whether a line is kept out of the history, by the person's options. The pattern may
-	# be none: it has a shell of its own.
+	# Whether a line is kept out of the history, by the person's options. An alias that
+	# begins with a space does so too wherever it stands, and where another leads to it:
+	# with one of them about, any line that an alias is in has none, rather than one too
+	# many. The pattern may be none: it has a shell of its own.
 	__staithe_kept() {
 		local said
-		[[ -o hist_ignore_space && ($1 == ' '* || ${aliases[${1%%[[:space:]]*}]-} == ' '*) ]] || {
+		[[ -o hist_ignore_space ]] && { [[ $1 == ' '* ]] || __staithe_spaced "$1" } || {
 			[[ -n ${HISTORY_IGNORE-} ]] && said=$([[ $1 == ${~HISTORY_IGNORE} ]])
 		}
+	}
+	__staithe_spaced() {
+		emulate -L zsh
+		[[ -n ${(M)aliases:# *} ]] || return
+		local word
+		for word in ${(z)1}; do
+			(( ! ${+aliases[$word]} )) || return 0
+		done
+		return 1
 	}
 	# To where zsh puts its prompts: standard output may be a file by now.
 	__staithe_says() {

@@ -157,7 +157,9 @@ export class Connection {
       ...(epoch === null || stream.wantRedraw ? {} : { epoch, offset: received }),
       ...(stream.wantRestart ? { restart: true } : {}),
     })
-    if (sent) stream.asked = req
+    if (!sent) return
+    stream.asked = req
+    stream.told = this.#size
   }
 
   #sendOpen(name: string): void {
@@ -167,7 +169,9 @@ export class Connection {
   }
 
   #sendSize(stream: Stream): void {
-    if (stream.channel !== null) this.link.send({ type: 'resize', channel: stream.channel, ...this.#size })
+    if (stream.channel === null) return
+    this.link.send({ type: 'resize', channel: stream.channel, ...this.#size })
+    stream.told = this.#size
   }
 
   #welcome(welcome: Welcome): void {
@@ -248,7 +252,9 @@ export class Connection {
       return this.#attach(stream)
     }
     this.#channels.set(m.channel, stream)
-    if (m.cols !== this.#size.cols || m.rows !== this.#size.rows) this.#sendSize(stream)
+    // The size in the answer to attach is that of the bytes that are missing.
+    const told = opened ? m : stream.told
+    if (told.cols !== this.#size.cols || told.rows !== this.#size.rows) this.#sendSize(stream)
     if (taken.lost.length > 0) this.options.onLost(m.tab, taken.lost)
     if (opened) this.options.onOpened(m.tab, opened[0])
     this.options.onStream(stream)

@@ -24,6 +24,8 @@ export class Stream {
   channel: number | null = null
   /** The request that will give this stream its channel. */
   asked: number | null = null
+  /** The size that was told last, with that request or after. */
+  told = { cols: 0, rows: 0 }
   wantRestart = false
   /** The stream cannot be continued: the next attach asks for a snapshot. */
   wantRedraw = false

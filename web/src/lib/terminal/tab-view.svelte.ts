@@ -25,7 +25,7 @@ export class TabView {
     this.ended = stream.ended
     this.attached = stream.channel !== null
     this.driver = stream.driver
-    this.sized = stream.output.epoch !== null && !stream.ended
+    this.sized = stream.output.epoch !== null && (this.attached || !stream.ended)
     this.screen.driver = stream.driver
   }
 }
