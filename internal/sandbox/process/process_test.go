@@ -122,7 +122,9 @@ func started(t *testing.T, rt *Runtime) (sandbox.Spec, []stat) {
 	t.Cleanup(func() { stop(t, rt, spec.Session) })
 	script := "for i in 1 2; do " + mark + "=" + string(spec.Session) + " setsid sh -c 'trap \"\" HUP TERM INT; while :; do sleep 1000; done' >/dev/null 2>&1 & done"
 	ask(t, rt, spec.Session, "POST", "/run", fmt.Sprintf(`{"argv": ["/bin/sh", "-c", %q]}`, script))
-	return spec, settled(t, rt, spec.Session, func(s []stat) bool { return len(s) >= 5 }) // guest, two shells, two sleeps
+	// Guest, two shells, two sleeps. All wait: a shell whose child has not begun its
+	// program stands in the kernel (vfork), and stays there if the child is stopped.
+	return spec, settled(t, rt, spec.Session, func(s []stat) bool { return len(s) >= 5 && count(s, 'S') == len(s) })
 }
 
 // settled waits until a session's processes are as wanted.
