@@ -61,6 +61,28 @@ func TestReferenceCorpus(t *testing.T) {
 	}
 }
 
+// In origin mode a cursor outside the scroll region, as leaving the alternate screen leaves
+// it, is where it is also in a redraw.
+func TestReferenceBeyondTheRegion(t *testing.T) {
+	ref := startReference(t)
+	for _, output := range []string{
+		"\x1b[3;4r\x1b[?47h\x1b[?6h\x1b[1;2H\x1b[?47l", "ab\x1b[3;4r\x1b[?6h\x1b[?47h\x1b[6;1H\x1b[?47l",
+		"abc\x1b[3;4r\x1b[?6h\x1b[?47h\x1b[1;3Hx\x1b[?47l", "\x1b[3;4r\x1b[?6h\x1b[?47h\x1b[6;20Hx\x1b[?47l",
+	} {
+		v := New(20, 6, Options{})
+		v.Write([]byte(output))
+		if !v.beyond() {
+			t.Errorf("%q: not outside", output)
+		}
+		for _, redraw := range [][]byte{v.Snapshot(100), v.Screen()} {
+			q := request{Cols: 20, Rows: 6, Scrollback: 100, Plain: true, Steps: []step{write(redraw)}}
+			if d := difference(v.dump("", true), ref.ask(t, q)[0]); d != "" {
+				t.Errorf("%q: %s\n%q", output, d, redraw)
+			}
+		}
+	}
+}
+
 // TestReferenceScreen redraws an xterm.js that stands at an earlier moment, be it in
 // the middle of a sequence: nothing of what it missed is missing on its screen.
 func TestReferenceScreen(t *testing.T) {

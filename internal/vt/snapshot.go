@@ -226,6 +226,8 @@ func (p *painter) cursor() {
 	}
 	style := p.shown(l.cells[max(start, 0)])
 	switch {
+	case t.beyond():
+		p.cursorFromAlternate()
 	case t.rejoinable():
 		p.at(start, y)
 		p.style(attr)
@@ -243,11 +245,8 @@ func (p *painter) cursor() {
 		p.text("\x0f\x1b(B") // lest it becomes another character
 		p.print(again)
 		p.charsets()
-	case b == t.normal: // behind an empty column it comes from the other screen
-		p.text("\x1b[?47h")
-		p.at(t.cols-1, b.y)
-		p.print(" ")
-		p.text("\x1b[?47l")
+	case b == t.normal: // behind an empty column
+		p.cursorFromAlternate()
 	default: // the column is then as if a space was printed in it
 		p.at(t.cols-1, y)
 		p.style(style)
@@ -255,6 +254,25 @@ func (p *painter) cursor() {
 	}
 	p.last.fg = ^attr.fg // a sequence must come, so that nothing joins
 	p.style(attr)
+}
+
+// cursorFromAlternate brings the normal screen's cursor where no sequence moves it on
+// that screen: it stays where it was on the alternate one, whose region is all of it.
+func (p *painter) cursorFromAlternate() {
+	b := p.t.b
+	p.text("\x1b[?47h")
+	p.at(min(b.x, p.t.cols-1), b.y)
+	if b.x == p.t.cols {
+		p.print(" ")
+	}
+	p.text("\x1b[?47l")
+}
+
+// beyond says whether the cursor is outside the scroll region in origin mode, as it is
+// when the alternate screen was left (mode 47) with it there.
+func (t *Terminal) beyond() bool {
+	b := t.b
+	return t.modes.origin && b == t.normal && (b.y < b.top || b.y > b.bottom)
 }
 
 // typed is what is to be printed with the charset in force so that text is shown.
@@ -282,7 +300,7 @@ func (t *Terminal) rejoinable() bool {
 	if start > 0 && l.cells[start].stub() {
 		start--
 	}
-	return start >= 0 && l.text(start) != "" && start+t.parser.joint.width() == b.x && l.cells[start].style() == t.attrID && t.rejoins(l.text(start))
+	return !t.beyond() && start >= 0 && l.text(start) != "" && start+t.parser.joint.width() == b.x && l.cells[start].style() == t.attrID && t.rejoins(l.text(start))
 }
 
 // rejoins says whether printing text again leads to the joint that there is, in a
