@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,6 +78,30 @@ func TestReferenceBeyondTheRegion(t *testing.T) {
 		for _, redraw := range [][]byte{v.Snapshot(100), v.Screen()} {
 			q := request{Cols: 20, Rows: 6, Scrollback: 100, Plain: true, Steps: []step{write(redraw)}}
 			if d := difference(v.dump("", true), ref.ask(t, q)[0]); d != "" {
+				t.Errorf("%q: %s\n%q", output, d, redraw)
+			}
+		}
+	}
+}
+
+// TestReferenceLeftMargin redraws lines that end where a wide character had no room:
+// who goes back over that column in reverse wrap sees whether a space is there.
+func TestReferenceLeftMargin(t *testing.T) {
+	ref := startReference(t)
+	for _, output := range []string{
+		"~~\x1b[1m\x1b[9aᄨ", "~~\x1b[1;44m\x1b[9aᄨ", "~~\x1b[44m\x1b[9aᄨ", "~~\x1b[9aᄨ", "\x1b[4m1234567890aᄨ",
+		"\x1b]8;;http://h/\x1b\\~~\x1b[9aᄨ", "\x1b[7m\x1b[11aᄨᄨᄨᄨᄨ\x1b[2mᄨᄨ",
+		"\x1b[1m\x1b[11aᄨ\r\x1b[4mᄨ", "\x1b[1m\x1b[11aᄨ\r\x1b[mab", "\x1b[1m\x1b[11aᄨ\r\x1b[K", "\x1b[1;44m\x1b[11aᄨ\x1b[45m\r\x1b[2X",
+		"\x1b[8;1H\x1b[1;44m\x1b[11aᄨ\r\x1b[45mab", "\x1b[8;1H\x1b[1;44m\x1b[11aᄨ\r\x1b[m\x1b[K",
+	} {
+		v := New(12, 8, Options{})
+		v.Write([]byte(output))
+		for _, redraw := range [][]byte{v.Snapshot(100), slices.Concat([]byte(output), v.Screen())} {
+			after := []byte("\x1b[?45h\r\b\bx")
+			w := New(12, 8, Options{})
+			w.Write(slices.Concat([]byte(output), after))
+			q := request{Cols: 12, Rows: 8, Scrollback: 100, Plain: true, Steps: []step{write(redraw), write(after)}}
+			if d := difference(w.dump("", true), ref.ask(t, q)[0]); d != "" {
 				t.Errorf("%q: %s\n%q", output, d, redraw)
 			}
 		}

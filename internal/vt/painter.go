@@ -197,29 +197,67 @@ func (p *painter) lines(lines []*line, top int) {
 	for i, l := range lines {
 		from := 0
 		if i > 0 && l.wrapped {
-			above := lines[i-1]
-			filler := p.toMargin(above, l)
-			from = p.wrapInto(l, &fill, top+i >= p.t.rows)
-			if s := p.shown(above.cells[p.t.cols-1]); filler && erasable(s) {
-				p.text("\x1b[A")
-				p.csi(p.t.cols, 'G')
-				p.style(s)
-				p.text("\x1b[X\x1b[B")
-				if from < p.t.cols {
-					p.csi(from+1, 'G')
-				} else { // behind the last column it comes only by printing
-					p.csi(1, 'G')
-					p.style(p.shown(l.cells[0]))
-					p.print(l.text(0))
-				}
-			}
+			from = p.wrapped(lines[i-1], l, &fill, top+i >= p.t.rows)
 		} else if i > 0 {
 			p.style(style{})
 			p.text("\r\n")
 			fill = style{}
 		}
-		p.x = p.line(l, from, fill)
+		to := p.t.cols
+		if i+1 < len(lines) && lines[i+1].wrapped && p.leftMargin(l) {
+			to--
+		}
+		p.x = p.line(l, from, to, fill)
 	}
+}
+
+// wrapped goes on in a line by wrapping from the one above. It returns the column
+// from which to go on drawing.
+func (p *painter) wrapped(above, l *line, fill *style, scrolls bool) int {
+	if p.x == p.t.cols {
+		return p.wrapInto(l, fill, scrolls)
+	}
+	p.csi(p.t.cols, 'G')
+	s := p.shown(above.cells[p.t.cols-1])
+	switch {
+	case p.leftMargin(above) && l.cells[0].width() == 2 && p.drawable(l, 0) && s == p.shown(l.cells[0]):
+		return p.wrapInto(l, fill, scrolls) // it wraps by itself
+	case p.leftMargin(above) && !erasable(s):
+		p.style(s)
+		p.print("\u3000") // wide: it leaves that column, and is erased below
+		*fill = style{}
+		if scrolls {
+			*fill = s.erased()
+		}
+		p.text("\r")
+		p.style(*fill)
+		p.csi(2, 'X')
+		return 0
+	}
+	p.style(s)
+	p.print(" ")
+	from := p.wrapInto(l, fill, scrolls)
+	if erasable(s) {
+		p.text("\x1b[A")
+		p.csi(p.t.cols, 'G')
+		p.style(s)
+		p.text("\x1b[X\x1b[B")
+		if from < p.t.cols {
+			p.csi(from+1, 'G')
+		} else { // behind the last column it comes only by printing
+			p.csi(1, 'G')
+			p.style(p.shown(l.cells[0]))
+			p.print(l.text(0))
+		}
+	}
+	return from
+}
+
+// leftMargin says whether a line's last column is empty, as a wide character leaves
+// it that has no room there and wraps. Who goes back over it sees whether it is.
+func (p *painter) leftMargin(l *line) bool {
+	last := l.cells[p.t.cols-1]
+	return last.width() != 0 && !last.content()
 }
 
 // wrappedTop makes the empty first row one that goes on with a line above, which
@@ -232,11 +270,12 @@ func (p *painter) wrappedTop() {
 	p.text("\x1b[S\x1b[H\x1b[X")
 }
 
-// line draws cells from a column on, where the cursor is. It returns the column
-// where it left the cursor, the number of columns after printing the last one.
-func (p *painter) line(l *line, from int, fill style) int {
+// line draws cells from a column on, where the cursor is, up to another one. It
+// returns the column where it left the cursor, the number of columns after printing
+// the last one.
+func (p *painter) line(l *line, from, to int, fill style) int {
 	cols, x := p.t.cols, from
-	for i := from; i < cols; {
+	for i := from; i < to; {
 		c := l.cells[i]
 		s := p.shown(c)
 		if p.drawable(l, i) {
@@ -252,7 +291,7 @@ func (p *painter) line(l *line, from int, fill style) int {
 			continue
 		}
 		end := i + 1
-		for end < cols && !l.cells[end].content() && l.cells[end].style() == c.style() {
+		for end < to && !l.cells[end].content() && l.cells[end].style() == c.style() {
 			end++
 		}
 		if s != fill {
@@ -308,25 +347,6 @@ func (p *painter) moveRight(n int) {
 	if n > 0 {
 		p.csi(n, 'C')
 	}
-}
-
-// toMargin brings the cursor behind the last column of a line that is drawn, so
-// that what comes next wraps. It says whether it printed a filler there.
-func (p *painter) toMargin(l, next *line) bool {
-	cols := p.t.cols
-	if p.x == cols {
-		return false
-	}
-	last := l.cells[cols-1]
-	s := p.shown(last)
-	if !last.content() && next.cells[0].width() == 2 && p.drawable(next, 0) && s == p.shown(next.cells[0]) {
-		p.csi(cols, 'G') // a wide character has no room here, and wraps by itself
-		return false
-	}
-	p.csi(cols, 'G')
-	p.style(s)
-	p.print(" ")
-	return true
 }
 
 // wrapInto begins a line that goes on with the one above, and mends what that
