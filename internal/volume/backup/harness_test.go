@@ -59,6 +59,7 @@ type bench struct {
 
 	mu      sync.Mutex
 	streams []*stream
+	changed time.Time // when the home was as it is, before any of it was told
 }
 
 // stream is a watch that the test feeds.
@@ -160,15 +161,25 @@ func (b *bench) start() {
 // write writes a file of the home and tells the watch.
 func (b *bench) write(name, text string) {
 	b.t.Helper()
+	b.unheard(name, text)
+	b.tell(name)
+}
+
+// unheard writes a file of the home, and tells nobody.
+func (b *bench) unheard(name, text string) {
+	b.t.Helper()
 	if err := os.WriteFile(filepath.Join(b.home, name), []byte(text), 0o600); err != nil {
 		b.t.Fatal(err)
 	}
-	b.tell(name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changed = time.Now()
 }
 
 func (b *bench) tell(paths ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.changed = time.Now()
 	if n := len(b.streams); n > 0 {
 		b.streams[n-1].c <- change{paths: paths}
 	}
@@ -200,11 +211,14 @@ func (b *bench) until(what string, limit time.Duration, ok func(station.BackupSt
 	}
 }
 
-// safe waits until all that was changed by now is in a verified snapshot.
+// safe waits until all that was changed is in a verified snapshot: one may have begun
+// since, and if nothing was changed after that there is no other.
 func (b *bench) safe() station.BackupState {
 	b.t.Helper()
-	now := time.Now()
-	return b.until("safe", 2*time.Minute, func(s station.BackupState) bool { return s.Safe.After(now) })
+	b.mu.Lock()
+	changed := b.changed
+	b.mu.Unlock()
+	return b.until("safe", 2*time.Minute, func(s station.BackupState) bool { return s.Safe.After(changed) })
 }
 
 // settled waits until nothing is pending.

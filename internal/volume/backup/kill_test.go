@@ -93,8 +93,8 @@ func TestKilledServer(t *testing.T) {
 	t.Logf("what was there after each kill: %v", seen)
 	b.plain("unlock", "--remove-all")
 	b.plain("check", "--read-data")
-	b.start()
 	now := time.Now()
+	b.start()
 	b.until("the next server makes a snapshot", time.Minute, func(s station.BackupState) bool { return s.Safe.After(now) })
 }
 

@@ -57,9 +57,7 @@ func TestChangeBeforeTheWatch(t *testing.T) {
 	if _, err := b.e.Wait(t.Context(), b.ws, "asked"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.home, "f"), []byte("unheard"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	b.unheard("f", "unheard")
 	close(stands)
 	b.safe()
 	if c := b.content("f"); c != "unheard" {
@@ -133,9 +131,7 @@ func TestDeafWatch(t *testing.T) {
 		}
 	})
 	b.safe()
-	if err := os.WriteFile(filepath.Join(b.home, "f"), []byte("unheard"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	b.unheard("f", "unheard")
 	if s := b.safe(); s.Pending != -1 {
 		t.Errorf("%+v", s)
 	}

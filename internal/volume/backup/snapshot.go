@@ -23,7 +23,7 @@ func (u *unit) snapshot(run context.Context) {
 	ctx, cut := context.WithCancelCause(run)
 	defer cut(nil)
 	defer slot.mind(ctx, cut)()
-	defer u.minded(cut)()
+	unminded := u.minded(cut)
 	begin := time.Now()
 	u.mu.Lock()
 	u.covering, u.pend = u.pend, pending{}
@@ -31,6 +31,7 @@ func (u *unit) snapshot(run context.Context) {
 	u.asked, u.begun = nil, true
 	u.mu.Unlock()
 	sn, err := u.make(ctx, begin, tags(wishes))
+	unminded() // before what it said is taken back: what comes after says nothing
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -253,7 +254,7 @@ func (u *unit) quicken(ctx context.Context) {
 	if u.quick || time.Now().Before(u.quickAt) {
 		return
 	}
-	short, cancel := context.WithTimeoutCause(ctx, time.Minute, errStalled) // others wait for the slot
+	short, cancel := context.WithTimeoutCause(ctx, min(time.Minute, u.e.t.Stalled), errStalled) // others wait for the slot
 	defer cancel()
 	err := u.repo.Quicken(short)
 	if ctx.Err() != nil {

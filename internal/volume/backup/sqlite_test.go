@@ -187,13 +187,14 @@ func TestNamesBesideDatabases(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(b.home, "trip-journal"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b.write("trip-journal/day1", "rain")
-	b.write("log-wal", "our own")
+	b.unheard("trip-journal/day1", "rain")
+	b.unheard("log-wal", "our own")
 	for _, name := range []string{"trip", "log", "log-wal"} { // as their person's own
 		if err := os.Chown(filepath.Join(b.home, name), station.SandboxUID, station.SandboxUID); err != nil && os.Geteuid() == 0 {
 			t.Fatal(err)
 		}
 	}
+	b.tell("trip", "log", "log-wal", "trip-journal/day1")
 	b.safe()
 	b.settled()
 	for name, want := range map[string]string{"trip-journal/day1": "rain", "log-wal": "our own"} {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,14 +111,49 @@ func TestStoreThatNeverAnswers(t *testing.T) {
 			s.Set(s3test.Faults{Only: hang, Down: true})
 			b.write("f", at)
 			<-hung
-			st := b.until("it is given up", time.Minute, func(st station.BackupState) bool { return strings.Contains(st.Trouble, "given up") })
+			st := b.until("it is given up", 2*time.Minute, func(st station.BackupState) bool { return strings.Contains(st.Trouble, "given up") })
 			if !st.Safe.Equal(before.Safe) || st.Pending < 1 {
 				t.Errorf("%+v, before %+v", st, before)
 			}
 			s.Set(s3test.Faults{})
 			answer()
 			b.safe()
+			if c := b.content("f"); c != at {
+				t.Errorf("%q", c)
+			}
 		})
+	}
+}
+
+// What is done after a snapshot, and takes long, does not have the state say that
+// the snapshot makes no progress: it would say so until the next one.
+func TestSlowKeyFile(t *testing.T) {
+	t.Parallel()
+	s := s3test.Start(t, "backups")
+	var keys atomic.Int64
+	hung, release := make(chan struct{}), make(chan struct{})
+	answer := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(answer)
+	s.Set(s3test.Faults{Down: true, Only: func(r *http.Request) bool {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/keys/") && keys.Add(1) == 2 { // the first is the repository's
+			close(hung)
+			<-release
+		}
+		return false
+	}})
+	b := newBench(t, func(o *Options) { o.Bucket = s3Bucket(s) })
+	<-hung
+	u := b.unit()
+	u.mu.Lock()
+	minded := u.stall != nil
+	u.mu.Unlock()
+	if st := b.state(); st.Safe.IsZero() || minded {
+		t.Errorf("looked after: %v; %+v", minded, st)
+	}
+	answer()
+	b.write("f", "text")
+	if st := b.safe(); st.Trouble != "" {
+		t.Errorf("%+v", st)
 	}
 }
 
