@@ -87,10 +87,7 @@ func (e *emulator) look(l Look) {
 
 func (e *emulator) heard(ev Event) {
 	same := func(o Event) bool { return o.Title != nil && ev.Title != nil || o.Cwd != "" && ev.Cwd != "" }
-	if i := slices.IndexFunc(e.events, same); i >= 0 {
-		e.events[i] = ev
-		return
-	}
+	e.events = slices.DeleteFunc(e.events, same) // the new one comes where it was said: after the command that changed it
 	if e.events = append(e.events, ev); len(e.events) <= maxEvents {
 		return
 	}

@@ -268,6 +268,28 @@ func TestTheLastOfManyEventsCounts(t *testing.T) {
 	}
 }
 
+// A folder or title that is said again is told where it was said last.
+func TestEventsKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		_, pty := scripted(t, Options{OnEvent: func(e Event) {
+			switch {
+			case e.Command != nil:
+				got = append(got, string(e.Command.Mark))
+			case e.Title != nil:
+				got = append(got, *e.Title)
+			default:
+				got = append(got, e.Cwd)
+			}
+		}})
+		pty.Output([]byte("\x1b]7;file:///home\a\x1b]2;home\a\x1b]133;C\a\x1b]133;D;0\a\x1b]7;file:///usr\a\x1b]2;usr\a\x1b]133;C\a"))
+		synctest.Wait()
+		if want := []string{"C", "D", "file:///usr", "usr", "C"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
 // No shell says that it exits: the command that it leaves behind has ended all the same.
 func TestCommandEndsWithItsProcess(t *testing.T) {
 	for signal, want := range map[string]string{"": "3", "KILL": ""} {
