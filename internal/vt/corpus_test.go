@@ -85,24 +85,59 @@ func TestReferenceBeyondTheRegion(t *testing.T) {
 }
 
 // TestReferenceLeftMargin redraws lines that end where a wide character had no room:
-// who goes back over that column in reverse wrap sees whether a space is there.
+// who goes back over that column in reverse wrap, or makes the screen narrower, sees
+// whether a space is there.
 func TestReferenceLeftMargin(t *testing.T) {
 	ref := startReference(t)
-	for _, output := range []string{
-		"~~\x1b[1m\x1b[9aᄨ", "~~\x1b[1;44m\x1b[9aᄨ", "~~\x1b[44m\x1b[9aᄨ", "~~\x1b[9aᄨ", "\x1b[4m1234567890aᄨ",
-		"\x1b]8;;http://h/\x1b\\~~\x1b[9aᄨ", "\x1b[7m\x1b[11aᄨᄨᄨᄨᄨ\x1b[2mᄨᄨ",
-		"\x1b[1m\x1b[11aᄨ\r\x1b[4mᄨ", "\x1b[1m\x1b[11aᄨ\r\x1b[mab", "\x1b[1m\x1b[11aᄨ\r\x1b[K", "\x1b[1;44m\x1b[11aᄨ\x1b[45m\r\x1b[2X",
-		"\x1b[8;1H\x1b[1;44m\x1b[11aᄨ\r\x1b[45mab", "\x1b[8;1H\x1b[1;44m\x1b[11aᄨ\r\x1b[m\x1b[K",
+	for _, c := range []struct {
+		cols, rows int
+		output     string
+		after      string
+		narrower   int
+	}{
+		{12, 8, "~~\x1b[1m\x1b[9aᄨ", "", 0},
+		{12, 8, "~~\x1b[1;44m\x1b[9aᄨ", "", 0},
+		{12, 8, "~~\x1b[44m\x1b[9aᄨ", "", 0},
+		{12, 8, "~~\x1b[9aᄨ", "", 0},
+		{12, 8, "\x1b[4m1234567890aᄨ", "", 0},
+		{12, 8, "\x1b]8;;http://h/\x1b\\~~\x1b[9aᄨ", "", 0},
+		{12, 8, "\x1b[7m\x1b[11aᄨᄨᄨᄨᄨ\x1b[2mᄨᄨ", "", 0},
+		{12, 8, "\x1b[1m\x1b[11aᄨ\r\x1b[4mᄨ", "", 0},
+		{12, 8, "\x1b[1m\x1b[11aᄨ\r\x1b[mab", "", 0},
+		{12, 8, "\x1b[1m\x1b[11aᄨ\r\x1b[K", "", 0},
+		{12, 8, "\x1b[1;44m\x1b[11aᄨ\x1b[45m\r\x1b[2X", "", 0},
+		{12, 8, "\x1b[8;1H\x1b[1;44m\x1b[11aᄨ\r\x1b[45mab", "", 0},
+		{12, 8, "\x1b[8;1H\x1b[1;44m\x1b[11aᄨ\r\x1b[m\x1b[K", "", 0},
+		{12, 8, "\x1b[8;1H\x1b[44m\x1b[11aᄨ\r\x1b[45mab", "", 0},
+		{12, 1, "12345678901ᄨ\rab", "", 0},
+		{12, 1, "\x1b[1m12345678901ᄨ\rab", "", 0},
+		{6, 5, "\x1b[1m12345ᄨ\x1b[A\n\x1b[m\rxy\r\nend", "", 5},
+		{6, 5, "\x1b[1m12345ᄨ\x1b[A\n\x1b[m\rxy\r\nend", "", 4},
+		{6, 5, "\x1b[1;44m1234漢ᄨ\x1b[A\x1b[6G\x1b[K\x1b[1m\x1b[6Gᄨ\x1b[A\n\x1b[m\rxy", "", 5},
+		{6, 5, "\x1b[1m123\x1b[6Gᄨ\x1b[A\n\x1b[m\rxy\r\nend", "", 5},
+		{6, 5, "\x1b[1m12345ᄨ\x1b[A\n\x1b[m\r123456xy", "\x1b[2;1H\x1b[M", 0},
+		{6, 5, "\x1b[5;1H\x1b[1m12345ᄨ\x1b[A\x1b[J\x1b[4m12345ᄨ\x1b[M", "", 5},
+		{2, 3, "\x1b[1ma漢\r\n", "", 0},
 	} {
-		v := New(12, 8, Options{})
-		v.Write([]byte(output))
-		for _, redraw := range [][]byte{v.Snapshot(100), slices.Concat([]byte(output), v.Screen())} {
-			after := []byte("\x1b[?45h\r\b\bx")
-			w := New(12, 8, Options{})
-			w.Write(slices.Concat([]byte(output), after))
-			q := request{Cols: 12, Rows: 8, Scrollback: 100, Plain: true, Steps: []step{write(redraw), write(after)}}
+		v := New(c.cols, c.rows, Options{})
+		v.Write([]byte(c.output))
+		redraws := [][]byte{v.Snapshot(100)}
+		if c.rows > 1 { // of less no redraw goes without a scrollback
+			redraws = append(redraws, slices.Concat([]byte(c.output), v.Screen()))
+		}
+		for _, redraw := range redraws {
+			after := []byte(c.after + "\x1b[?45h\r\b\bx")
+			w := New(c.cols, c.rows, Options{})
+			w.Write([]byte(c.output))
+			steps := []step{write(redraw), write(after)}
+			if c.narrower > 0 {
+				w.Resize(c.narrower, c.rows)
+				steps = slices.Insert(steps, 1, resize(c.narrower, c.rows))
+			}
+			w.Write(after)
+			q := request{Cols: c.cols, Rows: c.rows, Scrollback: 100, Plain: true, Steps: steps}
 			if d := difference(w.dump("", true), ref.ask(t, q)[0]); d != "" {
-				t.Errorf("%q: %s\n%q", output, d, redraw)
+				t.Errorf("%d × %d, %q: %s\n%q", c.cols, c.rows, c.output, d, redraw)
 			}
 		}
 	}

@@ -204,7 +204,7 @@ func (p *painter) lines(lines []*line, top int) {
 			fill = style{}
 		}
 		to := p.t.cols
-		if i+1 < len(lines) && lines[i+1].wrapped && p.leftMargin(l) {
+		if p.leftMargin(l) && (i+1 < len(lines) && lines[i+1].wrapped || p.leaveMargin(l, from, fill)) {
 			to--
 		}
 		p.x = p.line(l, from, to, fill)
@@ -220,44 +220,59 @@ func (p *painter) wrapped(above, l *line, fill *style, scrolls bool) int {
 	p.csi(p.t.cols, 'G')
 	s := p.shown(above.cells[p.t.cols-1])
 	switch {
-	case p.leftMargin(above) && l.cells[0].width() == 2 && p.drawable(l, 0) && s == p.shown(l.cells[0]):
-		return p.wrapInto(l, fill, scrolls) // it wraps by itself
-	case p.leftMargin(above) && !erasable(s):
+	case !p.leftMargin(above):
 		p.style(s)
-		p.print("\u3000") // wide: it leaves that column, and is erased below
-		*fill = style{}
-		if scrolls {
-			*fill = s.erased()
-		}
-		p.text("\r")
-		p.style(*fill)
-		p.csi(2, 'X')
-		return 0
+		p.print(" ")
+		return p.wrapInto(l, fill, scrolls)
+	case l.cells[0].width() == 2 && p.drawable(l, 0) && s == p.shown(l.cells[0]):
+		return p.wrapInto(l, fill, scrolls) // it wraps by itself
 	}
 	p.style(s)
-	p.print(" ")
-	from := p.wrapInto(l, fill, scrolls)
-	if erasable(s) {
-		p.text("\x1b[A")
-		p.csi(p.t.cols, 'G')
-		p.style(s)
-		p.text("\x1b[X\x1b[B")
-		if from < p.t.cols {
-			p.csi(from+1, 'G')
-		} else { // behind the last column it comes only by printing
-			p.csi(1, 'G')
-			p.style(p.shown(l.cells[0]))
-			p.print(l.text(0))
-		}
+	p.print(wideBlank) // it leaves that column, and is erased below
+	*fill = style{}
+	if scrolls {
+		*fill = s.erased()
 	}
-	return from
+	p.text("\r")
+	p.erase(*fill, 2)
+	return 0
 }
 
+// wideBlank has no room in the last column.
+const wideBlank = "\u3000"
+
 // leftMargin says whether a line's last column is empty, as a wide character leaves
-// it that has no room there and wraps. Who goes back over it sees whether it is.
+// it that has no room there and wraps. Who goes back over it, or makes the screen
+// narrower, sees whether it is.
 func (p *painter) leftMargin(l *line) bool {
-	last := l.cells[p.t.cols-1]
-	return last.width() != 0 && !last.content()
+	at := p.t.cols - 1
+	last := l.cells[at]
+	if p.drawable(l, at) {
+		return false
+	}
+	return erasable(p.shown(last)) || last.width() != 0 && !last.content()
+}
+
+// leaveMargin empties the last column of a row without wrapping, where erasing does not
+// give its style: half of a wide character that is moved into it leaves it so. Two
+// columns have no room for that beside what stands there already.
+func (p *painter) leaveMargin(l *line, from int, fill style) bool {
+	cols := p.t.cols
+	s := p.shown(l.cells[cols-1])
+	if p.plain || from > cols-2 || erasable(s) {
+		return false
+	}
+	p.csi(cols-1, 'G')
+	p.style(s)
+	p.print(wideBlank)
+	p.csi(cols-1, 'G')
+	p.text("\x1b[4h")
+	p.print(" ")
+	p.text("\x1b[4l")
+	p.csi(cols-1, 'G')
+	p.erase(fill, 1)
+	p.csi(from+1, 'G')
+	return true
 }
 
 // wrappedTop makes the empty first row one that goes on with a line above, which
@@ -337,10 +352,15 @@ func (p *painter) blanks(s style, from, to int) int {
 		}
 		return to
 	}
+	p.erase(s, to-from)
+	return from
+}
+
+// erase empties n cells from the cursor on.
+func (p *painter) erase(s style, n int) {
 	s.link = p.last.link // of no matter to what is erased, and it may be long
 	p.style(s)
-	p.csi(to-from, 'X')
-	return from
+	p.csi(n, 'X')
 }
 
 func (p *painter) moveRight(n int) {
