@@ -118,6 +118,9 @@ func TestReferenceLeftMargin(t *testing.T) {
 		{6, 5, "\x1b[1m12345ᄨ\x1b[A\n\x1b[m\r123456xy", "\x1b[2;1H\x1b[M", 0},
 		{6, 5, "\x1b[5;1H\x1b[1m12345ᄨ\x1b[A\x1b[J\x1b[4m12345ᄨ\x1b[M", "", 5},
 		{2, 3, "\x1b[1ma漢\r\n", "", 0},
+		{2, 7, "\x1b[1mabc漢\x1b[2K", "", 5},
+		{3, 3, "\x1b[1m漢漢漢\x1b[ A", "", 2},
+		{3, 3, "\x1b[1m1漢漢\x1b[2K", "", 5},
 	} {
 		v := New(c.cols, c.rows, Options{})
 		v.Write([]byte(c.output))
@@ -138,6 +141,27 @@ func TestReferenceLeftMargin(t *testing.T) {
 			q := request{Cols: c.cols, Rows: c.rows, Scrollback: 100, Plain: true, Steps: steps}
 			if d := difference(w.dump("", true), ref.ask(t, q)[0]); d != "" {
 				t.Errorf("%d × %d, %q: %s\n%q", c.cols, c.rows, c.output, d, redraw)
+			}
+		}
+	}
+}
+
+// TestReferenceHiddenCursor redraws while a program has the alternate screen; then the
+// window becomes lower, as a phone's does with its keyboard, and the program ends.
+func TestReferenceHiddenCursor(t *testing.T) {
+	ref := startReference(t)
+	for _, output := range []string{"$ vim\r\n\x1b[?1049h\x1b[Hedited", "a\r\nb\r\n$ \x1b[?47h\x1b[8;3Hlow", "\x1b[8;20Hx\x1b[?1049h"} {
+		v := New(20, 8, Options{})
+		v.Write([]byte(output))
+		for _, redraw := range [][]byte{v.Snapshot(100), slices.Concat([]byte(output), v.Screen())} {
+			after := []byte("\x1b[?1049l.")
+			w := New(20, 8, Options{})
+			w.Write([]byte(output))
+			w.Resize(20, 4)
+			w.Write(after)
+			q := request{Cols: 20, Rows: 8, Scrollback: 100, Plain: true, Steps: []step{write(redraw), resize(20, 4), write(after)}}
+			if d := difference(w.dump("", true), ref.ask(t, q)[0]); d != "" {
+				t.Errorf("%q: %s\n%q", output, d, redraw)
 			}
 		}
 	}

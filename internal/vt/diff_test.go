@@ -147,7 +147,11 @@ func TestReferenceSnapshot(t *testing.T) {
 			q := generated(seed, i%2 == 0)
 			q.Scrollback = 2000
 			if i%4 > 1 {
-				q.After = generator{rand.New(rand.NewPCG(seed, 79))}.bytes(5)
+				r := rand.New(rand.NewPCG(seed, 79))
+				q.After = generator{r}.bytes(5)
+				if r.IntN(2) == 0 {
+					q.Then = new(resize(2+r.IntN(24), 2+r.IntN(7)))
+				}
 			}
 			dump, again := q.restored()
 			if again == nil {
@@ -182,6 +186,10 @@ func (q request) restored() (dump string, again *request) {
 		if !vt.rejoinable() {
 			after = append([]byte("\x1b[?9999h"), after...) // nothing joins after a sequence
 		}
+		if q.Then != nil && vt.resizable() {
+			again.Steps = append(again.Steps, *q.Then)
+			q.Then.apply(vt)
+		}
 		again.Steps = append(again.Steps, write(after))
 		vt.Write(after)
 	}
@@ -211,6 +219,30 @@ func (t *Terminal) foretold() bool {
 	under := a.ext&underlineMask != 0
 	hidden := (a.fg&underline != 0) != under || a.bg&extended == 0 && (a.link != 0 || under)
 	return !t.Pending() && !hidden && !t.behind(t.b.row())
+}
+
+// resizable says whether a snapshot brings also what shows only after a resize. Known
+// differences: tab stops behind the right margin; and an empty cell of a style that
+// erasing does not give, as half of a wide character leaves it that was written over,
+// which is a space in a snapshot unless it is in the last column; and clusters that no
+// cell shows any more, which xterm.js may show again.
+func (t *Terminal) resizable() bool {
+	for x := t.cols; x < MaxCols; x++ {
+		if t.normal.tab(x) || t.alt.tab(x) {
+			return false
+		}
+	}
+	for _, l := range slices.Concat(t.normal.back.lines(0, t.normal.base(), t.styles), t.normal.rows) {
+		if len(l.stale(len(l.cells))) > 0 {
+			return false
+		}
+		for _, c := range l.cells[:min(len(l.cells), t.cols-1)] {
+			if c.width() == 1 && !c.content() && !erasable(t.styles.of(c).seen()) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // whole says whether each half of a wide character has its other.

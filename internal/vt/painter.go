@@ -254,12 +254,11 @@ func (p *painter) leftMargin(l *line) bool {
 }
 
 // leaveMargin empties the last column of a row without wrapping, where erasing does not
-// give its style: half of a wide character that is moved into it leaves it so. Two
-// columns have no room for that beside what stands there already.
+// give its style: half of a wide character that is moved into it leaves it so.
 func (p *painter) leaveMargin(l *line, from int, fill style) bool {
 	cols := p.t.cols
 	s := p.shown(l.cells[cols-1])
-	if p.plain || from > cols-2 || erasable(s) {
+	if p.plain || erasable(s) {
 		return false
 	}
 	p.csi(cols-1, 'G')
@@ -270,6 +269,15 @@ func (p *painter) leaveMargin(l *line, from int, fill style) bool {
 	p.print(" ")
 	p.text("\x1b[4l")
 	p.csi(cols-1, 'G')
+	if at := cols - 2; from > at { // what stood there already is drawn again
+		if l.cells[at].stub() {
+			at--
+			p.csi(at+1, 'G')
+		}
+		p.style(p.shown(l.cells[at]))
+		p.print(l.text(at))
+		return true
+	}
 	p.erase(fill, 1)
 	p.csi(from+1, 'G')
 	return true

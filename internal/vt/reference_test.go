@@ -51,6 +51,7 @@ type request struct {
 	Scrollback int    `json:"scrollback"`
 	Plain      bool   `json:"plain"`
 	Steps      []step `json:"steps"`
+	Then       *step  `json:"-"` // a resize after a snapshot, before After
 	After      []byte `json:"-"` // what comes after a snapshot
 }
 

@@ -33,7 +33,7 @@ func (t *Terminal) Snapshot(lines int) []byte {
 	}
 	p.buffer(t.normal, false)
 	if t.b == t.alt {
-		p.style(style{})
+		p.hidden()
 		p.text("\x1b[?47h\x1b[H")
 		p.lines(t.alt.rows[:t.rows], 0)
 		p.buffer(t.alt, false)
@@ -55,13 +55,21 @@ func (t *Terminal) Screen() []byte {
 	p.lines(t.normal.rows[:t.rows], 0)
 	p.buffer(t.normal, true)
 	if t.b == t.alt {
-		p.style(style{})
+		p.hidden()
 		p.text("\x1b[?47h\x1b[!p\x1b[H\x1b[2J")
 		p.lines(t.alt.rows[:t.rows], 0)
 		p.buffer(t.alt, true)
 	}
 	p.state()
 	return p.out
+}
+
+// hidden leaves the cursor of the normal screen where it was as the alternate one was
+// shown: who makes the screen lower meanwhile moves lines by it.
+func (p *painter) hidden() {
+	b := p.t.normal
+	p.style(style{})
+	p.at(min(b.x, p.t.cols-1), min(b.y, p.t.rows-1))
 }
 
 func (p *painter) colours() {
