@@ -130,19 +130,28 @@ func TestStoreThatNeverAnswers(t *testing.T) {
 func TestSlowKeyFile(t *testing.T) {
 	t.Parallel()
 	s := s3test.Start(t, "backups")
-	var keys atomic.Int64
+	var made atomic.Bool
+	var once sync.Once
 	hung, release := make(chan struct{}), make(chan struct{})
 	answer := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(answer)
 	s.Set(s3test.Faults{Down: true, Only: func(r *http.Request) bool {
-		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/keys/") && keys.Add(1) == 2 { // the first is the repository's
-			close(hung)
+		switch {
+		case r.Method != http.MethodPut:
+		case strings.Contains(r.URL.Path, "/snapshots/"):
+			made.Store(true)
+		case strings.Contains(r.URL.Path, "/keys/") && made.Load(): // not the repository's own
+			once.Do(func() { close(hung) })
 			<-release
 		}
 		return false
 	}})
 	b := newBench(t, func(o *Options) { o.Bucket = s3Bucket(s) })
-	<-hung
+	select {
+	case <-hung:
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("no key file is made: %+v", b.state())
+	}
 	u := b.unit()
 	u.mu.Lock()
 	minded := u.stall != nil
