@@ -233,7 +233,7 @@ func (t *Terminal) resizable() bool {
 		}
 	}
 	for _, l := range slices.Concat(t.normal.back.lines(0, t.normal.base(), t.styles), t.normal.rows) {
-		if len(l.stale(len(l.cells))) > 0 {
+		if len(l.stale(len(l.cells))) > 0 || !l.whole() { // see foretold, which looks at the screen alone
 			return false
 		}
 		for _, c := range l.cells[:min(len(l.cells), t.cols-1)] {
