@@ -31,6 +31,12 @@ func (c cell) cluster() bool { return c&clusterBit != 0 }
 func (c cell) content() bool { return c&contentMask != 0 }
 func (c cell) style() uint32 { return uint32(c >> styleShift) }
 func (c cell) stub() bool    { return c&(widthMask|contentMask) == 0 } // the second half of a wide one
+
+// simple says whether it is one character of one column, before the first mark (U+0300).
+func (c cell) simple() bool {
+	return c&(widthMask|clusterBit) == oneWide && c.code() > 0 && c.code() < 0x300
+}
+
 func (c cell) withStyle(s uint32) cell {
 	return c&(1<<styleShift-1) | cell(s)<<styleShift
 }

@@ -1,6 +1,7 @@
 package vt
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -48,13 +49,13 @@ func TestReferenceCorpus(t *testing.T) {
 					}
 				}
 				ours, answers := q.run()
-				if d := difference(ours.dump(answers, false), ref.ask(t, q)[0]); d != "" {
+				if d := difference(ours.dump(answers, asItIs), ref.ask(t, q)[0]); d != "" {
 					t.Fatalf("after %d bytes: %s", end, d)
 				}
-				if !ours.measures() {
+				if !ours.drawable() {
 					continue
 				}
-				if d := difference(ours.dump("", true), ref.ask(t, *snapshotOf(ours))[0]); d != "" {
+				if d := difference(ours.dump("", asDrawn), ref.ask(t, *snapshotOf(ours))[0]); d != "" {
 					t.Fatalf("the snapshot after %d bytes: %s", end, d)
 				}
 			}
@@ -77,7 +78,7 @@ func TestReferenceBeyondTheRegion(t *testing.T) {
 		}
 		for _, redraw := range [][]byte{v.Snapshot(100), v.Screen()} {
 			q := request{Cols: 20, Rows: 6, Scrollback: 100, Plain: true, Steps: []step{write(redraw)}}
-			if d := difference(v.dump("", true), ref.ask(t, q)[0]); d != "" {
+			if d := difference(v.dump("", alike), ref.ask(t, q)[0]); d != "" {
 				t.Errorf("%q: %s\n%q", output, d, redraw)
 			}
 		}
@@ -139,7 +140,7 @@ func TestReferenceLeftMargin(t *testing.T) {
 			}
 			w.Write(after)
 			q := request{Cols: c.cols, Rows: c.rows, Scrollback: 100, Plain: true, Steps: steps}
-			if d := difference(w.dump("", true), ref.ask(t, q)[0]); d != "" {
+			if d := difference(w.dump("", alike), ref.ask(t, q)[0]); d != "" {
 				t.Errorf("%d × %d, %q: %s\n%q", c.cols, c.rows, c.output, d, redraw)
 			}
 		}
@@ -160,7 +161,7 @@ func TestReferenceHiddenCursor(t *testing.T) {
 			w.Resize(20, 4)
 			w.Write(after)
 			q := request{Cols: 20, Rows: 8, Scrollback: 100, Plain: true, Steps: []step{write(redraw), resize(20, 4), write(after)}}
-			if d := difference(w.dump("", true), ref.ask(t, q)[0]); d != "" {
+			if d := difference(w.dump("", alike), ref.ask(t, q)[0]); d != "" {
 				t.Errorf("%q: %s\n%q", output, d, redraw)
 			}
 		}
@@ -180,7 +181,7 @@ func TestReferenceScreen(t *testing.T) {
 			q := generated(seed, false)
 			q.Scrollback = -1
 			now, _ := q.run()
-			if !now.measures() {
+			if !now.drawable() {
 				continue
 			}
 			stale := staleOf(q, rand.New(rand.NewPCG(3, seed)))
@@ -193,13 +194,144 @@ func TestReferenceScreen(t *testing.T) {
 				continue
 			}
 			redrawn.Add(1)
-			if d := difference(now.dump("", true), theirs); d != "" {
+			if d := difference(now.dump("", asDrawn), theirs); d != "" {
 				failures++
 				t.Errorf("seed %d: %s\n%s\n screen %q", seeds[i], d, redrawing[i], now.Screen())
 			}
 		}
 		return failures
 	})
+}
+
+// TestReferenceSqueezed redraws what xterm.js leaves in cells that it does not fit: the
+// rest is in its place, nothing scrolls, and as much of it as has room is seen.
+func TestReferenceSqueezed(t *testing.T) {
+	ref := startReference(t)
+	for _, c := range []struct {
+		cols, rows int
+		steps      []step
+		row        int
+		sees       string
+	}{
+		{8, 5, []step{write([]byte("top\r\ne\u0301❤\ufe0fok ok ❤\ufe0fe\u0301\r\n$ ")), resize(6, 5), write([]byte("\r\n1\r\n2"))}, 1, "ok ❤\ufe0f❤"},
+		{7, 6, []step{write([]byte("漢ok 漢👩\u200de\u0301❤\ufe0fword e\n")), resize(5, 6), resize(9, 6)}, 1, " ❤\ufe0fword e"},
+		{6, 2, []step{write([]byte("\x1b[?7labcde👍🏽\r\n"))}, 0, "abcde"},
+		{6, 2, []step{write([]byte("\x1b[?7labcde👩\u200d👧\r\n"))}, 0, "abcde\u200d"},
+		{6, 2, []step{write([]byte("\x1b[?7labcdef漢\u0301"))}, 0, "abcde\u0301f"},
+	} {
+		q := request{Cols: c.cols, Rows: c.rows, Scrollback: 2000, Plain: true, Steps: c.steps}
+		v, _ := q.run()
+		screen := q
+		screen.Steps = append(slices.Clone(q.Steps), write(v.Screen()))
+		for i, theirs := range ref.ask(t, *snapshotOf(v), screen) {
+			if d := difference(withoutBack(v.dump("", asDrawn)), withoutBack(theirs)); d != "" {
+				t.Errorf("%s redraw %d: %s", q, i, d)
+			}
+		}
+		w := New(v.cols, v.rows, Options{})
+		w.Write(v.Snapshot(100))
+		if saw := w.Lines(0)[c.row]; saw != c.sees {
+			t.Errorf("%s: %+q is seen, %+q should be", q, saw, c.sees)
+		}
+	}
+}
+
+// TestReferenceRestoredCharset has the cursor behind the last column while a charset is in
+// force that DECRC brought, in which what stands there cannot be printed.
+func TestReferenceRestoredCharset(t *testing.T) {
+	ref := startReference(t)
+	for output, after := range map[string]string{
+		"\x1b(4\x1b7\x1b(B\x1b8\x1b[5G]":                                     "\r\n#@",
+		"\x1b[1;5Hq\x1b(0\x1b7\x1b(B\x1b8\x1b[?47h\x1b[1;5Hx\x1b[?47l":       "\r\nqqq",
+		"\x1b(0\x1b7\x1b(B\x1b8\x1b[2;4Hab":                                  "x",
+		"\x1b(0\x1b7\x1b(B\x1b8\x1b[4mq\x1b[?47h\x1b[2;5Hx\x1b[?47l\x1b[31m": "x",
+	} {
+		v := New(5, 3, Options{})
+		v.Write([]byte(output))
+		redraws := []([]byte){v.Snapshot(100), slices.Concat([]byte(output), v.Screen())}
+		v.Write([]byte(after))
+		for _, redraw := range redraws {
+			q := request{Cols: 5, Rows: 3, Scrollback: 100, Plain: true, Steps: []step{write(redraw), write([]byte(after))}}
+			if d := difference(v.dump("", alike), ref.ask(t, q)[0]); d != "" {
+				t.Errorf("%q: %s\n%q", output, d, redraw)
+			}
+		}
+	}
+}
+
+// TestReferenceText redraws text with clusters after resizes, where xterm.js leaves some in
+// cells that they do not fit: what stands beside and below them is in its place, and
+// nothing scrolls.
+func TestReferenceText(t *testing.T) {
+	spread(t, func(t *testing.T, ref *reference, from uint64, n int) (failures int) {
+		var seeds []uint64
+		var ours []string
+		var redrawn []request
+		for seed := from; seed < from+uint64(n); seed++ {
+			q := text(seed)
+			now, _ := q.run()
+			screen := q
+			screen.Plain = true
+			screen.Steps = append(slices.Clone(q.Steps), write(now.Screen()))
+			seeds = append(seeds, seed)
+			ours = append(ours, now.dump("", asDrawn))
+			redrawn = append(redrawn, *snapshotOf(now), screen)
+		}
+		for i, theirs := range ref.ask(t, redrawn...) {
+			d := ""
+			switch mine := ours[i/2]; {
+			case strings.HasPrefix(theirs, "xterm.js failed"):
+			case i%2 == 0:
+				d = difference(mine, theirs)
+			default:
+				d = difference(withoutBack(mine), withoutBack(theirs))
+			}
+			if d != "" {
+				failures++
+				t.Errorf("seed %d, redraw %d: %s\n%s", seeds[i/2], i%2, d, text(seeds[i/2]))
+			}
+		}
+		return failures
+	})
+}
+
+// text is a case of words, emoji and accents, as a person's programs print them, in a window
+// whose size changes; with wraparound off at times.
+func text(seed uint64) request {
+	r := rand.New(rand.NewPCG(seed, 99))
+	g := generator{r}
+	q := request{Cols: 4 + r.IntN(9), Rows: 3 + r.IntN(4), Scrollback: 2000}
+	if r.IntN(4) == 0 {
+		q.Cols, q.Rows = 20+r.IntN(100), 10+r.IntN(30)
+	}
+	for range 1 + r.IntN(3) {
+		var b strings.Builder
+		for range 1 + r.IntN(6) {
+			b.WriteString(g.pick("", "", "", "\x1b[?7l", "\x1b[?7h", "\x1b[44m", "\x1b[1;4m", "\x1b[m"))
+			for range 1 + r.IntN(10) {
+				b.WriteString(g.pick("word ", "e\u0301", "❤\ufe0f", "漢", "👩\u200d👩\u200d👧", "ok ", "👍🏽", "🇩🇪", "각"))
+			}
+			b.WriteString("\r\n")
+		}
+		q.Steps = append(q.Steps, write([]byte(b.String())))
+		if r.IntN(4) > 0 {
+			q.Steps = append(q.Steps, resize(max(4, q.Cols+r.IntN(9)-4), q.Rows))
+		}
+	}
+	return q
+}
+
+// withoutBack is a dump without the lines of the scrollback.
+func withoutBack(dump string) string {
+	lines := strings.Split(dump, "\n")
+	for i := range lines {
+		var base int
+		if n, _ := fmt.Sscanf(lines[i], "base %d ", &base); n == 1 {
+			lines = slices.Delete(lines, i+1, min(i+1+base, len(lines)))
+			break
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // staleOf is a case that has not gone to its end, nor its last step to its own.

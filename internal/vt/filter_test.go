@@ -92,7 +92,7 @@ func TestFilterIsTheSameInPieces(t *testing.T) {
 		if answers != again {
 			t.Fatalf("seed %d: %+q\n whole  %+q\n pieces %+q\n %q\n %q", seed, in, whole, pieces, answers, again)
 		}
-		if d := difference(a.dump("", false), b.dump("", false)); d != "" {
+		if d := difference(a.dump("", asItIs), b.dump("", asItIs)); d != "" {
 			t.Fatalf("seed %d: %+q: %s", seed, in, d)
 		}
 		for _, left := range [][]byte{whole, pieces} {
@@ -100,7 +100,7 @@ func TestFilterIsTheSameInPieces(t *testing.T) {
 			if asked != "" || !bytes.Equal(rest, left) {
 				t.Fatalf("seed %d: %+q\n left %+q, which asks %q and leaves %+q", seed, in, left, asked, rest)
 			}
-			if d := difference(a.dump("", false), c.dump("", false)); d != "" {
+			if d := difference(a.dump("", asItIs), c.dump("", asItIs)); d != "" {
 				t.Fatalf("seed %d: %+q, left %+q: %s", seed, in, left, d)
 			}
 		}
@@ -185,7 +185,7 @@ func TestWhatEndsALongString(t *testing.T) {
 		if _, whole, _ := filter(in, func(int) bool { return false }); whole != answers {
 			t.Fatalf("seed %d: answers %q, in one piece %q", seed, answers, whole)
 		}
-		if d := difference(ours.dump("", false), theirs.dump("", false)); d != "" {
+		if d := difference(ours.dump("", asItIs), theirs.dump("", asItIs)); d != "" {
 			t.Fatalf("seed %d: %.60q ... %+q: %s", seed, in, in[max(0, len(in)-200):], d)
 		}
 	}

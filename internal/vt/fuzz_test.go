@@ -57,7 +57,7 @@ func FuzzFilter(f *testing.F) {
 		if asked != "" || !bytes.Equal(rest, out) {
 			t.Fatalf("what is passed on asks for %q, and %q of %q is left", asked, rest, out)
 		}
-		if d := difference(ours.dump("", false), theirs.dump("", false)); d != "" {
+		if d := difference(ours.dump("", asItIs), theirs.dump("", asItIs)); d != "" {
 			t.Fatal(d)
 		}
 	})
@@ -113,7 +113,7 @@ func FuzzReference(f *testing.F) {
 			return
 		}
 		vt, answers := q.run()
-		if d := difference(vt.dump(answers, false), theirs); d != "" {
+		if d := difference(vt.dump(answers, asItIs), theirs); d != "" {
 			if !fuzzing {
 				d = reduce(t, ref, q)
 			}

@@ -3,6 +3,7 @@ package vt
 import (
 	"math/bits"
 	"strconv"
+	"unicode/utf8"
 )
 
 // painter writes what draws lines on an xterm.js.
@@ -224,7 +225,7 @@ func (p *painter) wrapped(above, l *line, fill *style, scrolls bool) int {
 		p.style(s)
 		p.print(" ")
 		return p.wrapInto(l, fill, scrolls)
-	case l.cells[0].width() == 2 && p.drawable(l, 0) && s == p.shown(l.cells[0]):
+	case p.t.complete(l, 0) && l.prefix(0, 2) != "" && s == p.shown(l.cells[0]):
 		return p.wrapInto(l, fill, scrolls) // it wraps by itself
 	}
 	p.style(s)
@@ -247,7 +248,7 @@ const wideBlank = "\u3000"
 func (p *painter) leftMargin(l *line) bool {
 	at := p.t.cols - 1
 	last := l.cells[at]
-	if p.drawable(l, at) {
+	if _, n := p.t.drawn(l, at); n > 0 {
 		return false
 	}
 	return erasable(p.shown(last)) || last.width() != 0 && !last.content()
@@ -274,8 +275,9 @@ func (p *painter) leaveMargin(l *line, from int, fill style) bool {
 			at--
 			p.csi(at+1, 'G')
 		}
+		text, _ := p.t.drawn(l, at)
 		p.style(p.shown(l.cells[at]))
-		p.print(l.text(at))
+		p.print(text)
 		return true
 	}
 	p.erase(fill, 1)
@@ -297,20 +299,24 @@ func (p *painter) wrappedTop() {
 // returns the column where it left the cursor, the number of columns after printing
 // the last one.
 func (p *painter) line(l *line, from, to int, fill style) int {
-	cols, x := p.t.cols, from
+	x := from
 	for i := from; i < to; {
 		c := l.cells[i]
 		s := p.shown(c)
-		if p.drawable(l, i) {
+		if c.simple() { // most are: their text needs no memory of its own
 			p.moveRight(i - x)
 			p.style(s)
 			p.print(l.text(i))
-			i += c.width()
+			i++
 			x = i
-			if !l.measures(i - c.width()) {
-				p.csi(x+1, 'G')
-				x = min(x, cols-1)
-			}
+			continue
+		}
+		if text, n := p.t.drawn(l, i); n > 0 {
+			p.moveRight(i - x)
+			p.style(s)
+			p.print(text)
+			i += n
+			x = i
 			continue
 		}
 		end := i + 1
@@ -326,29 +332,50 @@ func (p *painter) line(l *line, from, to int, fill style) int {
 	return x
 }
 
-// drawable says whether a cell can be printed: half of a wide one cannot.
-func (p *painter) drawable(l *line, i int) bool {
-	c := l.cells[i]
-	return c.content() && (c.width() == 1 || c.width() == 2 && i+1 < p.t.cols && l.cells[i+1].stub())
+// drawn is what is printed for a cell, and how many columns that takes; 0: it is drawn as
+// empty. Where xterm.js has left a text in a cell that it does not fit, as much of it is
+// printed as does: what stands after it has its own place.
+func (t *Terminal) drawn(l *line, i int) (text string, columns int) {
+	switch c := l.cells[i]; {
+	case !c.content():
+		return "", 0
+	case c.simple():
+		return l.text(i), 1
+	case t.complete(l, i):
+		if text = l.prefix(i, c.width()); text != "" {
+			return text, c.width()
+		}
+		if text = l.prefix(i, 1); text != "" {
+			return text + " ", 2
+		}
+	default: // half of a wide one
+		if text = l.prefix(i, 1); text != "" {
+			return text, 1
+		}
+	}
+	return "", 0
 }
 
-// measures says whether a cell's text is one cluster that takes as many columns as
-// the cell. Where a resize has moved what was before the cursor, xterm.js joins what
-// comes after to something else.
-func (l *line) measures(i int) bool {
+// complete says whether a cell with text has all its columns.
+func (t *Terminal) complete(l *line, i int) bool {
 	c := l.cells[i]
-	if !c.cluster() && c.code() < 0x300 { // one column
-		return true
-	}
+	return c.width() == 1 || c.width() == 2 && i+1 < t.cols && l.cells[i+1].stub()
+}
+
+// prefix is as much of a cell's text as is one cluster of so many columns.
+func (l *line) prefix(i, columns int) string {
+	text, end := l.text(i), 0
 	var last joint
-	for at, r := range l.text(i) {
-		j, _, joins := measure(r, last)
-		if at > 0 && !joins {
-			return false
+	for at, r := range text {
+		j, width, joins := measure(r, last)
+		if at > 0 && !joins || width > columns {
+			break
 		}
-		last = j
+		if last = j; width == columns {
+			end = at + utf8.RuneLen(r)
+		}
 	}
-	return last.width() == c.width()
+	return text[:end]
 }
 
 // blanks draws empty cells, and returns where the cursor is.
@@ -380,14 +407,14 @@ func (p *painter) moveRight(n int) {
 // wrapInto begins a line that goes on with the one above, and mends what that
 // left there. It returns the column from which to go on drawing.
 func (p *painter) wrapInto(l *line, fill *style, scrolls bool) int {
-	first := l.cells[0]
-	s := p.shown(first)
+	s := p.shown(l.cells[0])
 	p.style(s)
 	*fill = style{}
 	if scrolls {
 		*fill = s.erased()
 	}
-	if !p.drawable(l, 0) {
+	text, columns := p.t.drawn(l, 0)
+	if columns == 0 {
 		p.print(" ")
 		p.text("\r")
 		if *fill == s || erasable(s) {
@@ -395,6 +422,6 @@ func (p *painter) wrapInto(l *line, fill *style, scrolls bool) int {
 		}
 		return 0
 	}
-	p.print(l.text(0))
-	return first.width()
+	p.print(text)
+	return columns
 }

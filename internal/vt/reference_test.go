@@ -113,8 +113,18 @@ func (r *reference) ask(t testing.TB, requests ...request) []string {
 	return out
 }
 
+// look is how a terminal is written.
+type look int
+
+const (
+	asItIs  look = iota
+	alike        // what looks alike in the same way
+	asDrawn      // and what cannot be drawn as what is drawn instead (see exact)
+)
+
 // dump is the terminal as the reference writes it.
-func (t *Terminal) dump(answers string, plain bool) string {
+func (t *Terminal) dump(answers string, look look) string {
+	plain := look != asItIs
 	m := t.modes
 	bits := ""
 	for _, on := range []bool{m.insert, m.cursorKeys, m.keypad, m.paste, m.origin, m.reverseWrap, m.focus, m.sync, m.noWrap, t.hidden, t.newLine, t.blink == blinkOn} {
@@ -144,11 +154,11 @@ func (t *Terminal) dump(answers string, plain bool) string {
 		fmt.Sprintf("charset %s level %d%s", charsetText(t.charset), t.level, sets),
 		fmt.Sprintf("title %s icon %s", quote(t.title), quote(t.icon)),
 		"answers " + quote(answers),
-		t.bufferText(t.normal, plain),
+		t.bufferText(t.normal, look),
 	}
 	alt := ""
 	if t.Alternate() || !plain {
-		alt = t.bufferText(t.alt, plain)
+		alt = t.bufferText(t.alt, look)
 	}
 	return strings.Join(append(out, alt), "\n")
 }
@@ -228,31 +238,24 @@ func (t *Terminal) behind(l *line) bool {
 	return t.Alternate() && t.b.x == t.cols && t.b.row() == l
 }
 
-func (t *Terminal) lineText(l *line, plain bool) string {
+func (t *Terminal) lineText(l *line, look look) string {
 	var b strings.Builder
 	b.WriteString(map[bool]string{false: " ", true: ">"}[l.wrapped])
 	n := len(l.cells)
-	if plain {
+	if look != asItIs {
 		n = t.cols
 	}
 	last := ""
 	for i, c := range l.cells[:n] {
-		st := t.styles.of(c)
-		s, width, text := t.styleText(st, plain), c.width(), l.text(i)
-		if plain {
-			before := 0
-			if i > 0 {
-				before = l.cells[i-1].width()
-			}
-			if c.stub() && before != 2 {
-				width = 1
-			}
-			if width == 2 && (i == n-1 || !l.cells[i+1].stub()) {
-				width, text = 1, ""
-			}
-			if width == 1 && text == "" && (s != t.styleText(st.erased(), true) || i == n-1 && t.behind(l)) {
-				text = " "
-			}
+		s, width, text := t.styleText(t.styles.of(c), look != asItIs), c.width(), l.text(i)
+		switch look {
+		case alike:
+			width, text = l.alike(i, n, width, text)
+		case asDrawn:
+			s, width, text = t.painted(l, i)
+		}
+		if look != asItIs && width == 1 && text == "" && (s != t.styleText(t.styles.of(c).erased(), true) || i == n-1 && t.behind(l)) {
+			text = " "
 		}
 		if s != last {
 			b.WriteString("{" + s + "}")
@@ -273,7 +276,37 @@ func (t *Terminal) lineText(l *line, plain bool) string {
 	return b.String()
 }
 
-func (t *Terminal) bufferText(b *buffer, plain bool) string {
+// alike is a cell's width and text, but for half of a wide character.
+func (l *line) alike(i, end, width int, text string) (int, string) {
+	if l.cells[i].stub() && (i == 0 || l.cells[i-1].width() != 2) {
+		return 1, text
+	}
+	if width == 2 && (i == end-1 || !l.cells[i+1].stub()) {
+		return 1, ""
+	}
+	return width, text
+}
+
+// painted is a cell as it is drawn.
+func (t *Terminal) painted(l *line, i int) (style string, width int, text string) {
+	if i > 0 && l.cells[i].stub() {
+		if before, columns := t.drawn(l, i-1); columns == 2 { // in the style of the first half
+			style = t.styleText(t.styles.of(l.cells[i-1]), true)
+			if strings.HasSuffix(before, " ") { // a narrow one and a space
+				return style, 1, " "
+			}
+			return style, 0, ""
+		}
+	}
+	text, columns := t.drawn(l, i)
+	if columns == 2 && strings.HasSuffix(text, " ") {
+		text, columns = text[:len(text)-1], 1
+	}
+	return t.styleText(t.styles.of(l.cells[i]), true), max(columns, 1), text
+}
+
+func (t *Terminal) bufferText(b *buffer, look look) string {
+	plain := look != asItIs
 	var tabs []string
 	for x := range b.tabs {
 		if b.tabs[x] && (!plain || x < t.cols) {
@@ -299,7 +332,7 @@ func (t *Terminal) bufferText(b *buffer, plain bool) string {
 	}
 	out := []string{head}
 	for _, l := range slices.Concat(b.back.lines(b.base()-base, b.base(), t.styles), rows) {
-		out = append(out, t.lineText(l, plain))
+		out = append(out, t.lineText(l, look))
 	}
 	return strings.Join(out, "\n")
 }

@@ -16,7 +16,9 @@ const (
 // a full reset, up to lines lines of the scrollback, both screens, the cursor,
 // modes, colours, titles and the rest. It is of the moment before an unfinished
 // sequence (Unfinished). Of a scrollback that takes more than 4 MiB to draw the newest
-// part comes.
+// part comes; the screens come whole, at about 75 bytes for each cell at most, and longer
+// where clusters are. What a resize has left in a cell that it does not fit is drawn as far
+// as it has room.
 func (t *Terminal) Snapshot(lines int) []byte {
 	t.endRun()
 	p := &painter{t: t, links: snapshotLinks}
@@ -44,7 +46,8 @@ func (t *Terminal) Snapshot(lines int) []byte {
 }
 
 // Screen is a redraw for an xterm.js that showed an earlier moment: both screens
-// and all state, without a reset and without scrollback.
+// and all state, without a reset and without scrollback. The cursor that a program saved
+// on the alternate screen does not come while that is not shown.
 func (t *Terminal) Screen() []byte {
 	t.endRun()
 	p := &painter{t: t, links: screenLinks}
@@ -160,7 +163,7 @@ func charsetName(c *charset) byte {
 func (p *painter) state() {
 	t := p.t
 	p.charsets()
-	if t.charset != t.charsets[t.level] && t.charset == t.b.saved.charset { // else nothing brings it
+	if t.restored() && t.charset == t.b.saved.charset { // else nothing brings it
 		p.text("\x1b8")
 		p.last.fg = 1 // what ESC 8 brought is not the style that was in force
 	}
@@ -178,6 +181,9 @@ func (p *painter) state() {
 		p.text("\x1b[4h")
 	}
 }
+
+// restored says whether the charset in force is one that DECRC brought, not one of G0 to G3.
+func (t *Terminal) restored() bool { return t.charset != t.charsets[t.level] }
 
 func (p *painter) charsets() {
 	for g, c := range p.t.charsets {
@@ -224,9 +230,9 @@ func (p *painter) cursor() {
 	if start > 0 && l.cells[start].stub() {
 		start--
 	}
-	again := ""
+	again, columns := "", 0
 	if start >= 0 {
-		again = l.text(start)
+		again, columns = t.drawn(l, start)
 	}
 	attr := t.attr.seen()
 	if attr.fg&underline == 0 { // the colour of an underline that may come
@@ -243,7 +249,9 @@ func (p *painter) cursor() {
 		return
 	case b.x < t.cols:
 		p.at(b.x, y)
-	case again != "":
+	case start+columns == t.cols && t.restored() && b == t.normal:
+		p.cursorFromAlternate() // to print it again would bring another charset into force
+	case start+columns == t.cols:
 		p.at(start, y)
 		p.style(style)
 		if typed, ok := t.typed(again); ok {
@@ -308,7 +316,11 @@ func (t *Terminal) rejoinable() bool {
 	if start > 0 && l.cells[start].stub() {
 		start--
 	}
-	return !t.beyond() && start >= 0 && l.text(start) != "" && start+t.parser.joint.width() == b.x && l.cells[start].style() == t.attrID && t.rejoins(l.text(start))
+	if t.beyond() || start < 0 || l.cells[start].style() != t.attrID {
+		return false
+	}
+	text, columns := t.drawn(l, start)
+	return text == l.text(start) && columns == t.parser.joint.width() && start+columns == b.x && t.rejoins(text)
 }
 
 // rejoins says whether printing text again leads to the joint that there is, in a
