@@ -9,6 +9,7 @@ function begin() {
       write: (bytes, past) => log.push(`${past ? 'past' : 'new'} ${bytes.length}`),
       present: () => log.at(-1) !== 'present' && log.push('present'),
       reset: () => {},
+      redraw: () => {},
       resize: () => {},
     },
     () => {},

@@ -71,7 +71,7 @@ describe('the stream', () => {
   const begin = () => {
     const sent: string[] = []
     const sendBytes = (bytes: Bytes) => sent.push(new TextDecoder().decode(bytes.subarray(1))) > 0
-    const sink = { write: () => {}, present: () => {}, reset: () => {}, resize: () => {} }
+    const sink = { write: () => {}, present: () => {}, reset: () => {}, redraw: () => {}, resize: () => {} }
     const stream = new Stream('t', sink, { send: () => true, sendBytes })
     const report = (text: string) => stream.report(new TextEncoder().encode(text), reportOf(text)!)
     return { stream, sent, report }

@@ -17,6 +17,7 @@ class Paper implements Sink {
     this.waiting.push(done)
   }
 
+  redraw(): void {}
   reset(): void {
     this.resets++
     this.shown = []

@@ -135,6 +135,17 @@ describe('a new shell in an ended tab', () => {
     expect(screen.text()).toBe('')
   })
 
+  it('blinks as in a new page once it is redrawn', async () => {
+    const { screen, write, settle } = begin()
+    await write('\x1b[?12l\x1b]0;half')
+    expect(screen.term.options.cursorBlink).toBe(false)
+    screen.redraw()
+    await settle()
+    expect(screen.term.options.cursorBlink).toBe(true)
+    await write('whole')
+    expect(screen.text()).toBe('whole')
+  })
+
   it('carries out nothing that the old one left unfinished', async () => {
     const { screen, write } = begin()
     screen.driver = true

@@ -17,7 +17,7 @@ it('says a size that changed while the answer to attach was on its way, whatever
     visible: () => true,
     online: () => true,
     size: { cols: 80, rows: 24 },
-    sink: () => ({ write: nothing, present: nothing, reset: nothing, resize: nothing }),
+    sink: () => ({ write: nothing, present: nothing, reset: nothing, redraw: nothing, resize: nothing }),
     onState: nothing,
     onWelcome: nothing,
     onTabs: nothing,

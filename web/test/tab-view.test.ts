@@ -5,7 +5,7 @@ import { TabView } from '../src/lib/terminal/tab-view.svelte'
 import type { Attached } from '../src/lib/terminal/wire'
 
 it('has the size that the server says from the first attach to the end of the shell, also while the link is down', () => {
-  const sink = { write: () => {}, present: () => {}, reset: () => {}, resize: () => {} }
+  const sink = { write: () => {}, present: () => {}, reset: () => {}, redraw: () => {}, resize: () => {} }
   const stream = new Stream('t', sink, { send: () => true, sendBytes: () => true })
   const view = new TabView('t', {} as Screen, false)
   const sized = () => {

@@ -32,7 +32,7 @@ describe('the connection', () => {
       visible: () => true,
       online: () => true,
       size: { cols: 80, rows: 24 },
-      sink: () => ({ write: () => {}, present: () => {}, reset: () => {}, resize: () => {} }),
+      sink: () => ({ write: () => {}, present: () => {}, reset: () => {}, redraw: () => {}, resize: () => {} }),
       onState: () => {},
       onWelcome: () => {},
       onTabs: () => {},

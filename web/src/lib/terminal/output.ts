@@ -11,6 +11,8 @@ export interface Sink {
   present(): void
   /** Forgets the screen: another shell begins. */
   reset(): void
+  /** A redraw comes: it brings all that the screen shows and is. */
+  redraw(): void
   resize(cols: number, rows: number): void
 }
 
@@ -111,6 +113,7 @@ export class Output {
 
   #begin(snapshotBytes: number): void {
     this.#redraw = snapshotBytes > 0 ? { left: snapshotBytes, drawn: 0, acked: 0 } : null
+    if (this.#redraw) this.sink.redraw()
   }
 
   /** The past ends where it was written, and not with the next byte: a program may be silent for hours. */

@@ -5,3 +5,6 @@
  */
 export const RESET =
   '\x18\x1b[20l\x1b[?12h\x1b[?25h\x1bc' + '\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\' + '\x1b]2;\x1b\\\x1b]1;\x1b\\'
+
+/** Before a redraw, which says whether the cursor blinks only where a program said so: else it is as in a new page. */
+export const BLINKING = new TextEncoder().encode('\x18\x1b[?12h')

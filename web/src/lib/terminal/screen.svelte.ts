@@ -17,7 +17,7 @@ import { SCROLLBACK } from './connection'
 import type { Size } from './connection'
 import { FOCUS_IN, reportOf } from './reports'
 import type { Report } from './reports'
-import { RESET } from './reset'
+import { BLINKING, RESET } from './reset'
 import { WholeCharacters } from './whole'
 import type { Bytes } from './wire'
 
@@ -125,6 +125,10 @@ export class Screen implements Sink {
   reset(): void {
     this.#whole = new WholeCharacters()
     this.term.write(RESET)
+  }
+
+  redraw(): void {
+    this.term.write(this.#whole.take(BLINKING))
   }
 
   resize(cols: number, rows: number): void {
