@@ -248,6 +248,13 @@ func TestAbuse29_TitlesKeepNothing(t *testing.T) {
 // TestAbuse29_Snapshots: a snapshot has a bound, whatever is drawn; the newest lines
 // are in it.
 func TestAbuse29_Snapshots(t *testing.T) {
+	lines := func(text string) func(*Terminal) {
+		return func(vt *Terminal) {
+			for range 10_000 {
+				vt.Write([]byte(text + "\r\n"))
+			}
+		}
+	}
 	for name, write := range map[string]func(vt *Terminal){
 		"colours": func(vt *Terminal) {
 			for i := range 10_000 {
@@ -267,21 +274,14 @@ func TestAbuse29_Snapshots(t *testing.T) {
 				vt.Write([]byte(strings.Repeat("\x1b[0;1;2;3;5;7;8;9;53;4:3;58;5;9;107m\x1b[1\"qx\x1b[31my", 100)))
 			}
 		},
-		"gaps": func(vt *Terminal) {
-			for range 10_000 {
-				vt.Write([]byte(strings.Repeat("漢\x1b[C", 66) + "\r\n"))
-			}
-		},
-		"marks of their own": func(vt *Terminal) {
-			for range 10_000 {
-				vt.Write([]byte(strings.Repeat("\u0301\x1b[m", 200) + "\r\n"))
-			}
-		},
-		"empty in colours": func(vt *Terminal) {
-			for range 10_000 {
-				vt.Write([]byte(strings.Repeat("\x1b[41m\x1b[X\x1b[C\x1b[42m\x1b[X\x1b[C", 99) + "\r\n"))
-			}
-		},
+		"words in colours":       lines(strings.Repeat("\x1b[32mword\x1b[m word ", 15)),
+		"gaps":                   lines(strings.Repeat("漢\x1b[C", 66)),
+		"gaps in a background":   lines("\x1b[41m\x1b[K" + strings.Repeat("b\x1b[2C", 66) + "\x1b[m"),
+		"gaps in a wrapped line": lines("\x1b[41ma\x1b[m\x1b[K" + strings.Repeat("b\x1b[2C", 66) + "\x1b[200Gz"),
+		"marks of their own":     lines(strings.Repeat("\u0301\x1b[m", 200)),
+		"kept apart":             lines(strings.Repeat("\u0600\x1b[ma", 100)),
+		"halves of flags":        lines(strings.Repeat("🇦\x1b[m", 100)),
+		"empty in colours":       lines(strings.Repeat("\x1b[41m\x1b[X\x1b[C\x1b[42m\x1b[X\x1b[C", 99)),
 		"two long links": func(vt *Terminal) {
 			for range 100 {
 				for i := range 100 {
@@ -316,6 +316,9 @@ func TestAbuse29_Snapshots(t *testing.T) {
 			again.Write(draw)
 			if ours, theirs := vt.Lines(0), again.Lines(0); strings.Join(ours, "\n") != strings.Join(theirs, "\n") {
 				t.Errorf("%s: the screen is another", name)
+			}
+			if name == "words in colours" && &draw[0] == &full[0] && again.normal.base() != vt.normal.base() {
+				t.Errorf("%s: %d of %d lines, though all of them have room", name, again.normal.base(), vt.normal.base())
 			}
 		}
 	}

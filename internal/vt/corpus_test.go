@@ -218,6 +218,8 @@ func TestReferenceSqueezed(t *testing.T) {
 		{6, 2, []step{write([]byte("\x1b[?7labcde👍🏽\r\n"))}, 0, "abcde"},
 		{6, 2, []step{write([]byte("\x1b[?7labcde👩\u200d👧\r\n"))}, 0, "abcde\u200d"},
 		{6, 2, []step{write([]byte("\x1b[?7labcdef漢\u0301"))}, 0, "abcde\u0301f"},
+		{7, 6, []step{write([]byte("漢ok 漢👩\u200de\u0301❤\ufe0fword e\n")), resize(5, 6), resize(9, 6), write([]byte("\x1b[1;8H\x1b[K\x1b[4;1H$ "))}, 1, " ❤\ufe0fword e"},
+		{4, 4, []step{write([]byte("top\r\n" + strings.Repeat("\u0600", 128) + "漢xyz\r\nnext"))}, 2, "z"},
 	} {
 		q := request{Cols: c.cols, Rows: c.rows, Scrollback: 2000, Plain: true, Steps: c.steps}
 		v, _ := q.run()
@@ -226,6 +228,13 @@ func TestReferenceSqueezed(t *testing.T) {
 		for i, theirs := range ref.ask(t, *snapshotOf(v), screen) {
 			if d := difference(withoutBack(v.dump("", asDrawn)), withoutBack(theirs)); d != "" {
 				t.Errorf("%s redraw %d: %s", q, i, d)
+			}
+		}
+		for _, line := range v.Painted(0) {
+			row := New(v.cols, v.rows, Options{})
+			row.Write([]byte(line))
+			if row.b.y > 0 {
+				t.Errorf("%s: %+q takes more columns than there are", q, line)
 			}
 		}
 		w := New(v.cols, v.rows, Options{})
@@ -296,26 +305,31 @@ func TestReferenceText(t *testing.T) {
 }
 
 // text is a case of words, emoji and accents, as a person's programs print them, in a window
-// whose size changes; with wraparound off at times.
+// whose size changes; with wraparound off at times, and what is written over or erased.
 func text(seed uint64) request {
 	r := rand.New(rand.NewPCG(seed, 99))
 	g := generator{r}
-	q := request{Cols: 4 + r.IntN(9), Rows: 3 + r.IntN(4), Scrollback: 2000}
+	q := request{Cols: 2 + r.IntN(9), Rows: 3 + r.IntN(4), Scrollback: 2000}
 	if r.IntN(4) == 0 {
 		q.Cols, q.Rows = 20+r.IntN(100), 10+r.IntN(30)
 	}
-	for range 1 + r.IntN(3) {
+	for range 1 + r.IntN(4) {
 		var b strings.Builder
+		b.WriteString(g.pick("", "\u0301", "\u200d", "\ufe0f", "\u0301\r\n")) // it may join what a resize has moved
+		for range r.IntN(4) {
+			fmt.Fprintf(&b, "\x1b[%d;%dH%s", 1+r.IntN(q.Rows), 1+r.IntN(12), g.pick("\x1b[K", "\x1b[X", "\x1b[1K", "e", "漢"))
+		}
 		for range 1 + r.IntN(6) {
 			b.WriteString(g.pick("", "", "", "\x1b[?7l", "\x1b[?7h", "\x1b[44m", "\x1b[1;4m", "\x1b[m"))
+			b.WriteString(g.pick("", "", "", "\x1b[K", "\x1b[X", "\x1b[2;1H", "\x1b[A", "\x1b["+g.number()+"G", strings.Repeat("\u0600", 130)+"漢"))
 			for range 1 + r.IntN(10) {
-				b.WriteString(g.pick("word ", "e\u0301", "❤\ufe0f", "漢", "👩\u200d👩\u200d👧", "ok ", "👍🏽", "🇩🇪", "각"))
+				b.WriteString(g.pick("word ", "e\u0301", "❤\ufe0f", "漢", "👩\u200d👩\u200d👧", "ok ", "👍🏽", "🇩🇪", "각", "\u0301", "\u0600", "ᄀ", "\ufe0f"))
 			}
 			b.WriteString("\r\n")
 		}
 		q.Steps = append(q.Steps, write([]byte(b.String())))
 		if r.IntN(4) > 0 {
-			q.Steps = append(q.Steps, resize(max(4, q.Cols+r.IntN(9)-4), q.Rows))
+			q.Steps = append(q.Steps, resize(max(2, q.Cols+r.IntN(9)-4), q.Rows))
 		}
 	}
 	return q

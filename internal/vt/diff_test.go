@@ -203,9 +203,10 @@ func (q request) restored() (dump string, again *request) {
 // is not on the screen; an alternate screen that scrolls back since a resize; a link
 // or an underline that does not count, but will after the next SGR 4 or link, as DECRC
 // leaves it; the empty last column of the alternate screen while the cursor is behind
-// it, or a charset restored by DECRC there; what joins to what was inserted before it (IRM);
-// and what a line holds but does not show: a wide character cut in half, columns
-// of a wider screen.
+// it, or a charset restored by DECRC there; and what a line holds but does not show: a wide
+// character cut in half, columns of a wider screen. What comes next does not join (see
+// rejoinable) to what was inserted (IRM), to a wide character that had no room with wraparound
+// off, to what is not exact, and to a cluster longer than is kept.
 func (t *Terminal) foretold() bool {
 	for _, b := range []*buffer{t.normal, t.alt} {
 		y := b.saved.y - b.base()
@@ -277,10 +278,11 @@ func (t *Terminal) drawable() bool {
 }
 
 // exact says whether a cell is drawn as it is. Known differences: a cluster whose text takes
-// other columns than its cell, as xterm.js leaves it when it wraps lines anew or, with
-// wraparound off, drops a wide character at the margin and joins what follows to the one
-// before; a wide character without its second half, or whose second half has another
-// style. What is drawn of them takes their columns (see drawn), in the style of the first.
+// other columns than its cell, as xterm.js leaves it when it wraps lines anew, when a mark
+// follows a resize, or when, with wraparound off, it drops a wide character at the margin and
+// joins what follows to the one before; such a cluster as maxCluster leaves it; a wide character
+// without its second half, or whose second half has another style. What is drawn of them takes
+// their columns (see drawn), in the style of the first.
 func (t *Terminal) exact(l *line, i int) bool {
 	c := l.cells[i]
 	if !c.content() {

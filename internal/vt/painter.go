@@ -2,6 +2,7 @@ package vt
 
 import (
 	"math/bits"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -15,6 +16,7 @@ type painter struct {
 	x     int   // where the cursor is after a line
 	links int   // bytes that there is room for in addresses of links; without, they are left out
 	plain bool  // only what is seen and of no effect: no link, no protection
+	begun []int // where each of the lines began in out, and what was left of links
 }
 
 // size is how many bytes style writes at most to go from one style to another one.
@@ -29,9 +31,15 @@ func (p *painter) size(from, to style) int {
 		return n
 	}
 	const flags = ^uint32(colourMask | rgbMask)
-	n += len("\x1b[0m") + 3*bits.OnesCount32(to.fg&flags) + 3*bits.OnesCount32(to.bg&flags) + len(":3\x1b[1\"q")
-	for _, v := range [...]uint32{to.fg, to.bg, to.ext} {
-		n += [...]int{0, len(";58;5;15"), len(";38;5;255"), len(";38;2;255;255;255")}[v&colourMask>>24]
+	n += len("\x1b[0m") + 3*bits.OnesCount32(to.fg&flags) + 3*bits.OnesCount32(to.bg&flags)
+	if to.ext&underlineMask != 0 {
+		n += len(":3")
+	}
+	if to.bg&protected != 0 {
+		n += len("\x1b[1\"q")
+	}
+	for i, v := range [...]uint32{to.fg, to.bg, to.ext} {
+		n += [...]int{0, [...]int{len(";97"), len(";107"), len(";58;5;15")}[i], len(";38;5;255"), len(";38;2;255;255;255")}[v&colourMask>>24]
 	}
 	return n
 }
@@ -195,7 +203,9 @@ func (p *painter) lines(lines []*line, top int) {
 	if len(lines) > 0 && lines[0].wrapped && p.t.rows > 1 {
 		p.wrappedTop()
 	}
+	p.begun = slices.Grow(p.begun[:0], len(lines))
 	for i, l := range lines {
+		p.begun = append(p.begun, len(p.out)+p.links)
 		from := 0
 		if i > 0 && l.wrapped {
 			from = p.wrapped(lines[i-1], l, &fill, top+i >= p.t.rows)
@@ -212,6 +222,24 @@ func (p *painter) lines(lines []*line, top int) {
 	}
 }
 
+// newest draws lines and the rows of the screen below them: of the lines the newest that
+// take up to room bytes, without the addresses of links.
+func (p *painter) newest(lines, rows []*line, room int) {
+	before := *p
+	p.lines(slices.Concat(lines, rows), 0)
+	first, screen := 0, p.begun[len(lines)]
+	for first < len(lines) && screen-p.begun[first] > room {
+		first++
+	}
+	if first == 0 {
+		return
+	}
+	begun := p.begun
+	*p = before
+	p.begun = begun
+	p.lines(slices.Concat(lines[first:], rows), 0)
+}
+
 // wrapped goes on in a line by wrapping from the one above. It returns the column
 // from which to go on drawing.
 func (p *painter) wrapped(above, l *line, fill *style, scrolls bool) int {
@@ -225,7 +253,7 @@ func (p *painter) wrapped(above, l *line, fill *style, scrolls bool) int {
 		p.style(s)
 		p.print(" ")
 		return p.wrapInto(l, fill, scrolls)
-	case p.t.complete(l, 0) && l.prefix(0, 2) != "" && s == p.shown(l.cells[0]):
+	case l.cells[0].width() == 2 && p.t.complete(l, 0) && l.prefix(0, 2) != "" && s == p.shown(l.cells[0]):
 		return p.wrapInto(l, fill, scrolls) // it wraps by itself
 	}
 	p.style(s)
@@ -346,7 +374,7 @@ func (t *Terminal) drawn(l *line, i int) (text string, columns int) {
 			return text, c.width()
 		}
 		if text = l.prefix(i, 1); text != "" {
-			return text + " ", 2
+			return text + nothing + " ", 2
 		}
 	default: // half of a wide one
 		if text = l.prefix(i, 1); text != "" {

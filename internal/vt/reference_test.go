@@ -292,15 +292,15 @@ func (t *Terminal) painted(l *line, i int) (style string, width int, text string
 	if i > 0 && l.cells[i].stub() {
 		if before, columns := t.drawn(l, i-1); columns == 2 { // in the style of the first half
 			style = t.styleText(t.styles.of(l.cells[i-1]), true)
-			if strings.HasSuffix(before, " ") { // a narrow one and a space
+			if strings.HasSuffix(before, nothing+" ") { // a narrow one and a space
 				return style, 1, " "
 			}
 			return style, 0, ""
 		}
 	}
 	text, columns := t.drawn(l, i)
-	if columns == 2 && strings.HasSuffix(text, " ") {
-		text, columns = text[:len(text)-1], 1
+	if narrow, ok := strings.CutSuffix(text, nothing+" "); ok {
+		text, columns = narrow, 1
 	}
 	return t.styleText(t.styles.of(l.cells[i]), true), max(columns, 1), text
 }

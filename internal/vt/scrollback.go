@@ -3,7 +3,6 @@ package vt
 import (
 	"encoding/binary"
 	"slices"
-	"strconv"
 	"unicode/utf8"
 )
 
@@ -163,51 +162,14 @@ func (s *scrollback) fitting(lines, room int, size func(from, to style) int) (n 
 				r.uint()
 				st := r.style()
 				room -= size(last, st)
-				if st.bg&(colourMask|rgbMask) != 0 { // it may be of empty cells, which are erased
-					room -= len("\x1b[4096X")
-				}
 				last = st
 			}
-			room -= size(last, style{}) + drawnSize(r.rest) + len("\r\n")
+			room -= size(last, style{}) + len(r.rest) + len("\r\n")
 			if n == lines || room < 0 || cells < 0 {
 				return n
 			}
 			n++
 			end = at
-		}
-	}
-	return n
-}
-
-// drawnSize is how many bytes the text of a packed line takes at most to draw: where
-// nothing stands the cursor moves, and what could join the character before is kept
-// from it.
-func drawnSize(packed []byte) int {
-	n := len(packed)
-	var last joint
-	for i := 0; i < len(packed); {
-		switch c := packed[i]; {
-		case c == 0:
-			gap := 1
-			for i+gap < len(packed) && packed[i+gap] == 0 {
-				gap++
-			}
-			i += gap
-			n += max(0, len("\x1b[C")+len(strconv.Itoa(gap))-gap)
-			last = 0
-		case c < utf8.RuneSelf:
-			i++
-			last = plainJoint
-		default:
-			code, size := utf8.DecodeRune(packed[i:])
-			i += size
-			if code == utf8.RuneError && size == 1 { // a token
-				continue
-			}
-			var joins bool
-			if last, _, joins = measure(code, last); joins {
-				n += len(nothing)
-			}
 		}
 	}
 	return n

@@ -16,8 +16,8 @@ const (
 // a full reset, up to lines lines of the scrollback, both screens, the cursor,
 // modes, colours, titles and the rest. It is of the moment before an unfinished
 // sequence (Unfinished). Of a scrollback that takes more than 4 MiB to draw the newest
-// part comes; the screens come whole, at about 75 bytes for each cell at most, and longer
-// where clusters are. What a resize has left in a cell that it does not fit is drawn as far
+// part comes; the screens come whole, at about 100 bytes for each cell at most, and more where
+// clusters are. What a resize has left in a cell that it does not fit is drawn as far
 // as it has room.
 func (t *Terminal) Snapshot(lines int) []byte {
 	t.endRun()
@@ -25,9 +25,8 @@ func (t *Terminal) Snapshot(lines int) []byte {
 	p.text("\x18\x1b[20l\x1bc")
 	p.colours()
 	p.titles()
-	back := t.normal.back.fitting(max(lines, 0), snapshotBack, p.size)
-	all := t.normal.back.lines(t.normal.base()-back, t.normal.base(), t.styles)
-	p.lines(append(all, t.normal.rows[:t.rows]...), 0)
+	back := t.normal.back.fitting(max(lines, 0), 2*snapshotBack, p.size) // about: newest knows
+	p.newest(t.normal.back.lines(t.normal.base()-back, t.normal.base(), t.styles), t.normal.rows[:t.rows], snapshotBack)
 	if t.b == t.normal && t.alt.saved != (savedCursor{}) {
 		p.text("\x1b[?47h")
 		p.saved(t.alt)

@@ -6,7 +6,8 @@ import "strings"
 func (t *Terminal) CursorVisible() bool { return !t.hidden }
 
 // Lines is what a person sees, one text for each row, without the spaces at its
-// end, and before it up to back rows of the scrollback: no more than 4 MiB of them.
+// end, and before it up to back rows of the scrollback: the newest, no more than 4 MiB of
+// them. A text that a resize has left in a cell too narrow for it is whole.
 func (t *Terminal) Lines(back int) []string {
 	return t.each(back, func(style, style) int { return 0 }, func(l *line) string {
 		var b strings.Builder
@@ -18,16 +19,23 @@ func (t *Terminal) Lines(back int) []string {
 }
 
 // Painted is Lines with the sequences that give each row its colours and links.
-// Each begins and ends in plain style.
+// Each begins and ends in plain style, and takes no more columns than there are.
 func (t *Terminal) Painted(back int) []string {
 	p := painter{t: t, links: screenLinks}
 	return t.each(back, p.size, func(l *line) string {
 		p.out, p.joint = p.out[:0], 0
 		for i := range l.cells[:l.shown()] {
-			if s := l.seen(i); s != "" {
-				p.style(p.shown(l.cells[i]))
-				p.print(s)
+			s := l.seen(i)
+			if s == "" {
+				continue
 			}
+			if l.cells[i].content() && !l.cells[i].simple() {
+				if s, _ = t.drawn(l, i); s == "" {
+					s = " "
+				}
+			}
+			p.style(p.shown(l.cells[i]))
+			p.print(s)
 		}
 		p.style(style{})
 		return string(p.out)
@@ -38,14 +46,22 @@ func (t *Terminal) Painted(back int) []string {
 func (t *Terminal) each(back int, size func(from, to style) int, text func(*line) string) []string {
 	t.endRun()
 	b := t.b
-	back = b.back.fitting(max(back, 0), snapshotBack, size)
+	back = b.back.fitting(max(back, 0), 2*snapshotBack, size)
 	all := append(b.back.lines(b.base()-back, b.base(), t.styles), b.rows[:t.rows]...)
 	out := make([]string, len(all))
-	for i := len(all) - 1; i >= 0; i-- {
-		out[i] = text(all[i])
+	room, first := snapshotBack, len(all)
+	for first > 0 {
+		s := text(all[first-1])
+		if first <= back {
+			if room -= len(s); room < 0 {
+				break
+			}
+		}
+		first--
+		out[first] = s
 	}
 	t.tidy()
-	return out
+	return out[first:]
 }
 
 // History draws the normal screen's scrollback and what stands on it, on a fresh
