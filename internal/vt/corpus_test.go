@@ -272,6 +272,8 @@ func TestReferenceRestoredCharset(t *testing.T) {
 // cells that they do not fit: what stands beside and below them is in its place, and
 // nothing scrolls.
 func TestReferenceText(t *testing.T) {
+	var compared atomic.Int64
+	t.Cleanup(func() { enough(t, "texts redrawn twice", compared.Load()) })
 	spread(t, func(t *testing.T, ref *reference, from uint64, n int) (failures int) {
 		var seeds []uint64
 		var ours []string
@@ -279,6 +281,9 @@ func TestReferenceText(t *testing.T) {
 		for seed := from; seed < from+uint64(n); seed++ {
 			q := text(seed)
 			now, _ := q.run()
+			if !now.drawable() {
+				continue
+			}
 			screen := q
 			screen.Plain = true
 			screen.Steps = append(slices.Clone(q.Steps), write(now.Screen()))
@@ -287,14 +292,15 @@ func TestReferenceText(t *testing.T) {
 			redrawn = append(redrawn, *snapshotOf(now), screen)
 		}
 		for i, theirs := range ref.ask(t, redrawn...) {
-			d := ""
-			switch mine := ours[i/2]; {
-			case strings.HasPrefix(theirs, "xterm.js failed"):
-			case i%2 == 0:
-				d = difference(mine, theirs)
-			default:
-				d = difference(withoutBack(mine), withoutBack(theirs))
+			if strings.HasPrefix(theirs, "xterm.js failed") {
+				continue
 			}
+			mine := ours[i/2]
+			if i%2 == 1 {
+				mine, theirs = withoutBack(mine), withoutBack(theirs)
+				compared.Add(1)
+			}
+			d := difference(mine, theirs)
 			if d != "" {
 				failures++
 				t.Errorf("seed %d, redraw %d: %s\n%s", seeds[i/2], i%2, d, text(seeds[i/2]))
@@ -302,37 +308,6 @@ func TestReferenceText(t *testing.T) {
 		}
 		return failures
 	})
-}
-
-// text is a case of words, emoji and accents, as a person's programs print them, in a window
-// whose size changes; with wraparound off at times, and what is written over or erased.
-func text(seed uint64) request {
-	r := rand.New(rand.NewPCG(seed, 99))
-	g := generator{r}
-	q := request{Cols: 2 + r.IntN(9), Rows: 3 + r.IntN(4), Scrollback: 2000}
-	if r.IntN(4) == 0 {
-		q.Cols, q.Rows = 20+r.IntN(100), 10+r.IntN(30)
-	}
-	for range 1 + r.IntN(4) {
-		var b strings.Builder
-		b.WriteString(g.pick("", "\u0301", "\u200d", "\ufe0f", "\u0301\r\n")) // it may join what a resize has moved
-		for range r.IntN(4) {
-			fmt.Fprintf(&b, "\x1b[%d;%dH%s", 1+r.IntN(q.Rows), 1+r.IntN(12), g.pick("\x1b[K", "\x1b[X", "\x1b[1K", "e", "漢"))
-		}
-		for range 1 + r.IntN(6) {
-			b.WriteString(g.pick("", "", "", "\x1b[?7l", "\x1b[?7h", "\x1b[44m", "\x1b[1;4m", "\x1b[m"))
-			b.WriteString(g.pick("", "", "", "\x1b[K", "\x1b[X", "\x1b[2;1H", "\x1b[A", "\x1b["+g.number()+"G", strings.Repeat("\u0600", 130)+"漢"))
-			for range 1 + r.IntN(10) {
-				b.WriteString(g.pick("word ", "e\u0301", "❤\ufe0f", "漢", "👩\u200d👩\u200d👧", "ok ", "👍🏽", "🇩🇪", "각", "\u0301", "\u0600", "ᄀ", "\ufe0f"))
-			}
-			b.WriteString("\r\n")
-		}
-		q.Steps = append(q.Steps, write([]byte(b.String())))
-		if r.IntN(4) > 0 {
-			q.Steps = append(q.Steps, resize(max(2, q.Cols+r.IntN(9)-4), q.Rows))
-		}
-	}
-	return q
 }
 
 // withoutBack is a dump without the lines of the scrollback.

@@ -164,3 +164,54 @@ func (g generator) bytes(n int) []byte {
 	}
 	return []byte(b.String())
 }
+
+// text is a case of words, emoji and marks in a window whose size changes, some of them written
+// over, erased or moved; with wraparound off at times.
+func text(seed uint64) request {
+	r := rand.New(rand.NewPCG(seed, 99))
+	g := generator{r}
+	q := request{Cols: 2 + r.IntN(8), Rows: 2 + r.IntN(5), Scrollback: 2000}
+	if r.IntN(8) == 0 {
+		q.Cols, q.Rows = 20+r.IntN(100), 10+r.IntN(30)
+	}
+	screens := r.IntN(3) == 0 // both, with regions and charsets
+	for range 1 + r.IntN(4) {
+		var b strings.Builder
+		for range 1 + r.IntN(14) {
+			b.WriteString(g.clusters(q, screens))
+		}
+		q.Steps = append(q.Steps, write([]byte(b.String())))
+		if r.IntN(3) > 0 {
+			q.Steps = append(q.Steps, resize(max(2, q.Cols+r.IntN(9)-4), max(2, q.Rows+r.IntN(3)-1)))
+		}
+	}
+	return q
+}
+
+// clusters writes some of a text, or what moves, erases or draws it otherwise.
+func (g generator) clusters(q request, screens bool) string {
+	switch g.r.IntN(15) {
+	case 0, 1, 2, 3:
+		return g.pick("e\u0301", "❤\ufe0f", "漢", "👩\u200d👩\u200d👧", "👍🏽", "🇩🇪", "🇩", "각", "\u1100\u1161\u11a8", "\u1100", "\u1161", "❤")
+	case 4:
+		return g.pick("\u0301", "\u200d", "\ufe0f", "\u0600", "\u0600\u0600", strings.Repeat("\u0600", 130)+"漢")
+	case 5, 6:
+		return g.pick("a", "bc", "def", "ghijkl", "ok ", "word word ")
+	case 7, 8:
+		return g.pick("\r\n", "\n", "\r", "\b")
+	case 9:
+		return g.pick("\x1b[K", "\x1b[1K", "\x1b[X", "\x1b[P", "\x1b[@", "\x1b[2P", "\x1b[J")
+	case 10:
+		return fmt.Sprintf("\x1b[%d;%dH", 1+g.r.IntN(q.Rows), 1+g.r.IntN(q.Cols+2))
+	case 11:
+		return fmt.Sprintf("\x1b[%dG", 1+g.r.IntN(q.Cols+2))
+	case 12:
+		return g.pick("\x1b[44m", "\x1b[m", "\x1b[1;4m", "\x1b[m", "\x1b[1\"q", "\x1b[?K", "\x1b]8;;u\x1b\\", "\x1b]8;;\x1b\\")
+	case 13:
+		return g.pick("\x1b[?7l", "\x1b[?7h", "\x1b[4h", "\x1b[4l", "\x1b[?7h", "\x1b[4l")
+	}
+	if !screens {
+		return ""
+	}
+	return g.pick("\x1b[?47h", "\x1b[?47l", "\x1b[?1049h", "\x1b7", "\x1b8", "\x1b(0", "\x1b(B", "\x1b[?6h", "\x1b[2;3r")
+}
