@@ -123,26 +123,30 @@ func TestReferenceLeftMargin(t *testing.T) {
 		{3, 3, "\x1b[1m漢漢漢\x1b[ A", "", 2},
 		{3, 3, "\x1b[1m1漢漢\x1b[2K", "", 5},
 	} {
-		v := New(c.cols, c.rows, Options{})
-		v.Write([]byte(c.output))
-		redraws := [][]byte{v.Snapshot(100)}
-		if c.rows > 1 { // of less no redraw goes without a scrollback
-			redraws = append(redraws, slices.Concat([]byte(c.output), v.Screen()))
+		later := []step{write([]byte(c.after + "\x1b[?45h\r\b\bx"))}
+		if c.narrower > 0 {
+			later = slices.Insert(later, 0, resize(c.narrower, c.rows))
 		}
-		for _, redraw := range redraws {
-			after := []byte(c.after + "\x1b[?45h\r\b\bx")
-			w := New(c.cols, c.rows, Options{})
-			w.Write([]byte(c.output))
-			steps := []step{write(redraw), write(after)}
-			if c.narrower > 0 {
-				w.Resize(c.narrower, c.rows)
-				steps = slices.Insert(steps, 1, resize(c.narrower, c.rows))
-			}
-			w.Write(after)
-			q := request{Cols: c.cols, Rows: c.rows, Scrollback: 100, Plain: true, Steps: steps}
-			if d := difference(w.dump("", alike), ref.ask(t, q)[0]); d != "" {
-				t.Errorf("%d × %d, %q: %s\n%q", c.cols, c.rows, c.output, d, redraw)
-			}
+		sameLater(t, ref, c.cols, c.rows, c.output, later...)
+	}
+}
+
+// sameLater redraws what output makes, in a fresh xterm.js and in one that has it, and
+// compares after what comes later.
+func sameLater(t *testing.T, ref *reference, cols, rows int, output string, later ...step) {
+	t.Helper()
+	v, _ := request{Cols: cols, Rows: rows, Scrollback: 100, Steps: []step{write([]byte(output))}}.run()
+	redraws := [][]byte{v.Snapshot(100)}
+	if rows > 1 { // of less no redraw goes without a scrollback
+		redraws = append(redraws, slices.Concat([]byte(output), v.Screen()))
+	}
+	for _, s := range later {
+		s.apply(v)
+	}
+	for _, redraw := range redraws {
+		q := request{Cols: cols, Rows: rows, Scrollback: 100, Plain: true, Steps: append([]step{write(redraw)}, later...)}
+		if d := difference(v.dump("", alike), ref.ask(t, q)[0]); d != "" {
+			t.Errorf("%d × %d, %q: %s\n%q", cols, rows, output, d, redraw)
 		}
 	}
 }
@@ -152,19 +156,7 @@ func TestReferenceLeftMargin(t *testing.T) {
 func TestReferenceHiddenCursor(t *testing.T) {
 	ref := startReference(t)
 	for _, output := range []string{"$ vim\r\n\x1b[?1049h\x1b[Hedited", "a\r\nb\r\n$ \x1b[?47h\x1b[8;3Hlow", "\x1b[8;20Hx\x1b[?1049h"} {
-		v := New(20, 8, Options{})
-		v.Write([]byte(output))
-		for _, redraw := range [][]byte{v.Snapshot(100), slices.Concat([]byte(output), v.Screen())} {
-			after := []byte("\x1b[?1049l.")
-			w := New(20, 8, Options{})
-			w.Write([]byte(output))
-			w.Resize(20, 4)
-			w.Write(after)
-			q := request{Cols: 20, Rows: 8, Scrollback: 100, Plain: true, Steps: []step{write(redraw), resize(20, 4), write(after)}}
-			if d := difference(w.dump("", alike), ref.ask(t, q)[0]); d != "" {
-				t.Errorf("%q: %s\n%q", output, d, redraw)
-			}
-		}
+		sameLater(t, ref, 20, 8, output, resize(20, 4), write([]byte("\x1b[?1049l.")))
 	}
 }
 
@@ -255,16 +247,7 @@ func TestReferenceRestoredCharset(t *testing.T) {
 		"\x1b(0\x1b7\x1b(B\x1b8\x1b[2;4Hab":                                  "x",
 		"\x1b(0\x1b7\x1b(B\x1b8\x1b[4mq\x1b[?47h\x1b[2;5Hx\x1b[?47l\x1b[31m": "x",
 	} {
-		v := New(5, 3, Options{})
-		v.Write([]byte(output))
-		redraws := []([]byte){v.Snapshot(100), slices.Concat([]byte(output), v.Screen())}
-		v.Write([]byte(after))
-		for _, redraw := range redraws {
-			q := request{Cols: 5, Rows: 3, Scrollback: 100, Plain: true, Steps: []step{write(redraw), write([]byte(after))}}
-			if d := difference(v.dump("", alike), ref.ask(t, q)[0]); d != "" {
-				t.Errorf("%q: %s\n%q", output, d, redraw)
-			}
-		}
+		sameLater(t, ref, 5, 3, output, write([]byte(after)))
 	}
 }
 
